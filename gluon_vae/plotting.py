@@ -1,0 +1,199 @@
+"""The pictures of a VAE. Every function takes arrays and an ``ax``, and returns the ``ax``."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib.patheffects as patheffects
+import numpy as np
+from matplotlib.axes import Axes
+from scipy.stats import norm
+
+from . import checks
+
+# M. A. Petroff's ten-colour sequence (arXiv 2107.02270), chosen to stay distinct under the common
+# colour-vision deficiencies; ordered here so that digits often confused get distant colours.
+DIGIT_COLORS = (
+    "#3f90da",
+    "#bd1f01",
+    "#ffa90e",
+    "#832db6",
+    "#94a4a2",
+    "#a96b59",
+    "#e76300",
+    "#b9ac70",
+    "#717581",
+    "#92dadd",
+)
+TRAIN_COLOR, TEST_COLOR = "#3f90da", "#e76300"
+
+
+def image_grid(
+    images: np.ndarray, n_columns: int | None = None, *, pad: int = 1, pad_value: float = 1.0
+) -> np.ndarray:
+    """Tile images into one picture, row by row.
+
+    Parameters
+    ----------
+    images : (n, height * width) or (n, height, width) or (n, 1, height, width)
+        Flat images must be square.
+    n_columns : int, optional
+        Images per row; as near to a square sheet as possible if not given.
+    pad : int
+        Pixels between neighbours; none around the sheet.
+    pad_value : float
+        Their value, also that of places left over in the last row.
+
+    Returns
+    -------
+    (n_rows * (height + pad) - pad, n_columns * (width + pad) - pad)
+
+    Raises
+    ------
+    ValueError
+        If the images have another rank, are none, or are flat and not square.
+    """
+    images = np.asarray(images)
+    n = len(images) if images.ndim else 0
+    if images.ndim == 2 and math.isqrt(images.shape[1]) ** 2 == images.shape[1]:
+        side = math.isqrt(images.shape[1])
+        images = images.reshape(n, side, side)
+    elif images.ndim == 4 and images.shape[1] == 1:
+        images = images[:, 0]
+    if images.ndim != 3 or n == 0:
+        raise ValueError(
+            "images must be a non-empty array of shape (n, side * side), (n, height, width) or "
+            f"(n, 1, height, width), got {images.shape}"
+        )
+    n_columns = math.ceil(math.sqrt(n)) if n_columns is None else checks.positive_int("n_columns", n_columns)
+    n_rows = math.ceil(n / n_columns)
+    height, width = images.shape[1:]
+    sheet = np.full((n_rows, n_columns, height + pad, width + pad), pad_value, dtype=images.dtype)
+    sheet.reshape(n_rows * n_columns, height + pad, width + pad)[:n, :height, :width] = images
+    sheet = sheet.swapaxes(1, 2).reshape(n_rows * (height + pad), n_columns * (width + pad))
+    return sheet[: sheet.shape[0] - pad, : sheet.shape[1] - pad]
+
+
+def show_sheet(sheet: np.ndarray, ax: Axes, title: str = "") -> Axes:
+    """Draw a sheet of grey images, ink dark on white, without axes."""
+    ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    ax.set_title(title)
+    ax.set_axis_off()
+    return ax
+
+
+def plot_images(images: np.ndarray, ax: Axes, *, title: str, n_columns: int | None = None) -> Axes:
+    """Draw images as a sheet, prior samples for one. See ``image_grid`` for the shapes."""
+    return show_sheet(image_grid(images, n_columns, pad=2, pad_value=0.0), ax, title)
+
+
+def plot_reconstructions(
+    x: np.ndarray, output: np.ndarray, ax: Axes, *, title: str = "Originals (above) and reconstructions (below)"
+) -> Axes:
+    """Draw each original above its reconstruction.
+
+    Parameters
+    ----------
+    x, output : (n, height * width)
+        Originals and reconstructions in the same order.
+    """
+    x, output = np.asarray(x), np.asarray(output)
+    if x.shape != output.shape:
+        raise ValueError(f"output must have the shape of x, {x.shape}, got {output.shape}")
+    return plot_images(np.concatenate([x, output]), ax, title=title, n_columns=len(x))
+
+
+def plot_history(history: dict[str, list[float]], ax: Axes, *, term: str = "elbo", title: str | None = None) -> Axes:
+    """Draw a learning curve for training and, where there is one, test images.
+
+    Parameters
+    ----------
+    history : dict
+        As ``fit`` returns it.
+    term : str
+        'elbo', or a term of the history without its prefix: 'loss', 'nll', 'kl'.
+    """
+    key, sign = ("loss", -1) if term == "elbo" else (term, 1)
+    if f"train_{key}" not in history:
+        known = [name.removeprefix("train_") for name in history if name.startswith("train_")]
+        raise ValueError(f"term must be one of elbo, {', '.join(known)}; got {term!r}")
+    name = {"elbo": "ELBO", "loss": "loss", "nll": "NLL", "kl": "KL"}.get(term, term)
+    for part, color, style in (("train", TRAIN_COLOR, "-"), ("test", TEST_COLOR, "--")):
+        if f"{part}_{key}" in history:
+            values = sign * np.asarray(history[f"{part}_{key}"])
+            marker = "o" if len(values) == 1 else None
+            ax.plot(history["epoch"], values, style, color=color, label=part, lw=2, marker=marker)
+    ax.set(title=title or f"{name} per epoch", xlabel="epoch", ylabel=f"{name} (nats per image)")
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_latent(
+    mu: np.ndarray, labels: np.ndarray, ax: Axes, *, uniform: bool = False, title: str | None = None
+) -> Axes:
+    """Scatter 2-D posterior means, coloured by digit, each digit's name at its median.
+
+    Parameters
+    ----------
+    mu : (n, 2)
+        Posterior means.
+    labels : (n,)
+        Digits, 0 to 9.
+    uniform : bool
+        Map each coordinate through ``norm.cdf``, under which the prior becomes uniform on the square.
+    """
+    mu = checks.codes("mu", mu)
+    if mu.shape[1] != 2:
+        raise ValueError(f"mu must be 2-D codes of shape (n, 2), got {mu.shape}; a scatter needs n_latent = 2")
+    labels = checks.labels("labels", labels, len(mu))
+    points = norm.cdf(mu) if uniform else mu
+    size = float(np.clip(12_000 / len(points), 3, 14))
+    for digit in np.unique(labels):
+        of_digit = points[labels == digit]
+        color = DIGIT_COLORS[digit]
+        ax.scatter(*of_digit.T, s=size, color=color, label=str(digit), alpha=0.7, linewidths=0)
+        ax.annotate(
+            str(digit),
+            np.median(of_digit, axis=0),
+            ha="center",
+            va="center",
+            fontsize=13,
+            fontweight="bold",
+            path_effects=[patheffects.withStroke(linewidth=3, foreground="white")],
+        )
+    name = r"\Phi(\mu_{%d})" if uniform else r"\mu_{%d}"
+    ax.set(xlabel=f"${name % 1}$", ylabel=f"${name % 2}$", aspect="equal")
+    if uniform:
+        ax.set(xlim=(0, 1), ylim=(0, 1))
+    ax.set_title(title or ("Posterior means through norm.cdf" if uniform else "Posterior means"))
+    ax.legend(title="digit", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, markerscale=15 / size)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_latent_grid(
+    images: np.ndarray, ticks: np.ndarray, ax: Axes, *, title: str = "The latent plane, decoded"
+) -> Axes:
+    """Draw the images decoded at the nodes of ``latent_grid`` with the latent coordinates on the axes.
+
+    Parameters
+    ----------
+    images : (n * n, height * width)
+        Decodings of the nodes, in their order.
+    ticks : (n,)
+        The coordinates along an axis.
+    """
+    n = len(ticks)
+    if len(images) != n * n:
+        raise ValueError(f"images must be the {n * n} decodings of an {n} x {n} grid, got {len(images)}")
+    # One unit of the axes is one image, so that a node sits at the centre of its own.
+    sheet = image_grid(images, n, pad=0)
+    ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", extent=(-0.5, n - 0.5, -0.5, n - 0.5))
+    shown = np.unique(np.linspace(0, n - 1, min(n, 9)).round().astype(int))
+    names = [f"{ticks[i]:.1f}".replace("-0.0", "0.0") for i in shown]
+    ax.set_xticks(shown, names)
+    ax.set_yticks(shown, names)
+    ax.set(xlabel="$z_1$", ylabel="$z_2$", title=title)
+    return ax

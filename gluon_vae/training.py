@@ -1,0 +1,185 @@
+"""Training: one ``fit`` for every model that returns a per-sample loss."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd, gluon, nd
+from mxnet.gluon import HybridBlock
+from tqdm import tqdm
+
+from . import checks
+from .contract import batches, is_initialized, terms, to_device, unchecked
+from .evaluation import loss_terms
+
+History = dict[str, list[float]]
+
+SCHEDULES = ("cosine", "constant")
+FINAL_FRACTION = 0.02  # of the learning rate, where the cosine ends
+# Pixels that are almost never on have almost no gradient, and Adam's moments for them decay into
+# denormal floats, which the CPU handles many times slower. This much weight decay keeps them normal.
+WEIGHT_DECAY = 1e-9
+# Steps the host may run ahead of the device: enough to keep the device busy; without a limit the
+# batches of a whole epoch are cut, and held in memory, before the first one is used.
+LOOKAHEAD = 8
+
+
+def default_device() -> mx.Context:
+    """Return the first GPU where MXNet has one, else the CPU."""
+    return mx.gpu() if mx.context.num_gpus() else mx.cpu()
+
+
+def fit(
+    net: HybridBlock,
+    x_train: Any,
+    x_test: Any = None,
+    *,
+    n_epochs: int = 20,
+    batch_size: int = 100,
+    learning_rate: float = 2e-3,
+    schedule: str = "cosine",
+    seed: int = 0,
+    device: mx.Context | None = None,
+    progress: bool = True,
+    on_epoch: Callable[[History], None] | None = None,
+) -> History:
+    """Train a model with Adam and return its learning curves.
+
+    The model's call on a batch returns the per-sample loss, shape (batch,), and leaves ``nll`` and
+    ``kl`` on attributes. Parameters that are not initialised yet are drawn by Xavier's rule
+    on ``device``; initialised ones are trained further where they are. One ``seed`` fixes the initial
+    parameters, the order of the images and the noise.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A model of this package, or any block that keeps the contract above.
+    x_train, x_test : (n, n_output)
+        Floating-point images, pixels in [0, 1]. ``x_test`` is only evaluated on, once an epoch,
+        with z sampled.
+    n_epochs, batch_size : int
+        The last batch of an epoch may be smaller; it is used too.
+    learning_rate : float
+        Adam's step size at the start.
+    schedule : {'cosine', 'constant'}
+        Decay the step size along a cosine to 2 % at the last step, or keep it.
+    seed : int
+        Seeds MXNet's global random generator at the start of each epoch.
+    device : mxnet.Context, optional
+        The first GPU where there is one, else the CPU. Ignored if the model is initialised.
+    progress : bool
+        Show a bar with epoch, training loss and test ELBO.
+    on_epoch : callable, optional
+        Called with the history after every epoch.
+
+    Returns
+    -------
+    dict
+        Lists of one entry per epoch: ``epoch``, ``train_loss``, ``train_nll``, ``train_kl`` (means
+        over the epoch), ``test_loss``, ``test_nll``, ``test_kl`` (after it; absent without
+        ``x_test``), all in nats per image, ``learning_rate`` at its end, and ``seconds``.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of the form above.
+    FloatingPointError
+        If the loss stops being finite.
+    """
+    n_output = getattr(net, "n_output", None)
+    x_train = checks.images("x_train", x_train, n_output)
+    if x_test is not None:
+        x_test = checks.images("x_test", x_test, x_train.shape[1])
+    checks.positive_int("n_epochs", n_epochs)
+    checks.positive_int("batch_size", batch_size)
+    checks.positive_number("learning_rate", learning_rate)
+    checks.one_of("schedule", schedule, SCHEDULES)
+    checks.seed("seed", seed)
+
+    _seed_epoch(seed, 0)
+    if not is_initialized(net):
+        net.initialize(mx.init.Xavier(), ctx=device or default_device())
+    x_train = to_device(net, x_train)
+    x_test = None if x_test is None else to_device(net, x_test)
+    trainer = gluon.Trainer(
+        net.collect_params(), "adam", {"learning_rate": learning_rate, "wd": WEIGHT_DECAY}, kvstore=None
+    )
+
+    def decayed(progress: float) -> float:
+        if schedule == "constant":
+            return learning_rate
+        return learning_rate * (FINAL_FRACTION + (1 - FINAL_FRACTION) * (1 + math.cos(math.pi * progress)) / 2)
+
+    history: History = {}
+    bar = tqdm(total=n_epochs, desc="training", unit="epoch", disable=not progress)
+    with unchecked(net), bar:
+        for epoch in range(1, n_epochs + 1):
+            started = time.perf_counter()
+            _seed_epoch(seed, epoch)
+            order = np.random.default_rng([seed, epoch]).permutation(len(x_train))
+            rates = (decayed((epoch - 1 + i / len(order)) / n_epochs) for i in range(0, len(order), batch_size))
+            means = _train_epoch(net, trainer, x_train, order, batch_size, rates, epoch)
+            row = {"epoch": epoch} | {f"train_{name}": mean for name, mean in means.items()}
+            if x_test is not None:
+                row |= {f"test_{name}": float(v.mean()) for name, v in loss_terms(net, x_test).items()}
+            row |= {"learning_rate": trainer.learning_rate, "seconds": time.perf_counter() - started}
+            for key, value in row.items():
+                history.setdefault(key, []).append(value)
+            bar.set_postfix_str(_summary(row), refresh=False)
+            bar.update()
+            if on_epoch is not None:
+                on_epoch(history)
+    return history
+
+
+def _seed_epoch(seed: int, epoch: int) -> None:
+    """Seed MXNet so that an epoch's noise depends on nothing but the seed and the epoch."""
+    mx.random.seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]) >> 1)
+
+
+def _train_epoch(
+    net: HybridBlock,
+    trainer: gluon.Trainer,
+    x_train: nd.NDArray,
+    order: np.ndarray,
+    batch_size: int,
+    rates: Iterator[float],
+    epoch: int,
+) -> dict[str, float]:
+    """Take one step per batch of ``order``; return the means of the loss and its terms."""
+    order = nd.array(order, ctx=x_train.context, dtype=np.int32)
+    totals: dict[str, float] = {}
+    running: deque[dict[str, nd.NDArray]] = deque()
+    step = 0
+
+    def read_oldest() -> None:
+        nonlocal step
+        step += 1
+        for name, value in running.popleft().items():
+            totals[name] = totals.get(name, 0.0) + float(value.asnumpy().sum(dtype=np.float64))
+        if not math.isfinite(totals["loss"]):
+            raise FloatingPointError(f"the loss stopped being finite in epoch {epoch}, step {step}")
+
+    for batch, rate in zip(batches(order, batch_size), rates):
+        trainer.set_learning_rate(rate)
+        with autograd.record():
+            loss = net(x_train.take(batch))
+        loss.backward()
+        trainer.step(len(batch))
+        running.append(terms(net, loss))
+        if len(running) > LOOKAHEAD:
+            read_oldest()
+    while running:
+        read_oldest()
+    return {name: total / len(order) for name, total in totals.items()}
+
+
+def _summary(row: dict[str, float]) -> str:
+    summary = f"loss {row['train_loss']:.1f}"
+    return summary + f", test ELBO {-row['test_loss']:.1f}" if "test_loss" in row else summary
