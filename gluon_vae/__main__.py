@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     option("--n-layers", type=int, default=2, metavar="N", help="hidden layers on each side (default: 2)")
     option("--epochs", type=int, default=40, metavar="N", help="passes over the training images (default: 40)")
     option("--batch-size", type=int, default=100, metavar="N", help="images per step (default: 100)")
-    option("--learning-rate", type=float, default=2e-3, metavar="R", help="Adam's first step size (default: 0.002)")
+    option("--learning-rate", type=float, default=3e-3, metavar="R", help="Adam's first step size (default: 0.003)")
     option("--schedule", choices=SCHEDULES, default="cosine", help="of the step size (default: cosine, to 2%%)")
     option("--seed", type=int, default=0, metavar="N", help="fixes every random choice (default: 0)")
     option("--device", choices=("auto", "cpu", "gpu"), default="auto", help="auto: a GPU if MXNet has one")

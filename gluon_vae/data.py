@@ -97,7 +97,7 @@ def load_mnist(source: str | os.PathLike[str] = "sample", *, flat: bool = True) 
     elif source == "mnist":
         folder = os.environ.get(FOLDER_VARIABLE)
         data = _load_folder(Path(folder)) if folder else _load_cached()
-    elif Path(source).is_dir():
+    elif str(source) and Path(source).is_dir():
         data = _load_folder(Path(source))
     else:
         raise ValueError(f"source must be 'sample', 'mnist' or an existing folder, got {str(source)!r}")

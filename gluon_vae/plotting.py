@@ -11,19 +11,20 @@ from scipy.stats import norm
 
 from . import checks
 
-# M. A. Petroff's ten-colour sequence (arXiv 2107.02270), chosen to stay distinct under the common
-# colour-vision deficiencies; ordered here so that digits often confused get distant colours.
+# Ten colours that stay distinct under the common colour-vision deficiencies: P. Tol's "muted" scheme,
+# whose tenth colour, a pale grey, is replaced by a dark one. Digits often confused (4 and 9, 3, 5 and
+# 8) get distant colours.
 DIGIT_COLORS = (
-    "#3f90da",
-    "#bd1f01",
-    "#ffa90e",
-    "#832db6",
-    "#94a4a2",
-    "#a96b59",
-    "#e76300",
-    "#b9ac70",
-    "#717581",
-    "#92dadd",
+    "#332288",
+    "#cc6677",
+    "#ddcc77",
+    "#117733",
+    "#88ccee",
+    "#882255",
+    "#999933",
+    "#444444",
+    "#44aa99",
+    "#aa4499",
 )
 TRAIN_COLOR, TEST_COLOR = "#3f90da", "#e76300"
 
@@ -149,11 +150,11 @@ def plot_latent(
         raise ValueError(f"mu must be 2-D codes of shape (n, 2), got {mu.shape}; a scatter needs n_latent = 2")
     labels = checks.labels("labels", labels, len(mu))
     points = norm.cdf(mu) if uniform else mu
-    size = float(np.clip(12_000 / len(points), 3, 14))
+    size = float(np.clip(20_000 / len(points), 3, 20))
     for digit in np.unique(labels):
         of_digit = points[labels == digit]
         color = DIGIT_COLORS[digit]
-        ax.scatter(*of_digit.T, s=size, color=color, label=str(digit), alpha=0.7, linewidths=0)
+        ax.scatter(*of_digit.T, s=size, color=color, label=str(digit), alpha=0.75, linewidths=0, clip_on=False)
         ax.annotate(
             str(digit),
             np.median(of_digit, axis=0),
@@ -168,7 +169,9 @@ def plot_latent(
     if uniform:
         ax.set(xlim=(0, 1), ylim=(0, 1))
     ax.set_title(title or ("Posterior means through norm.cdf" if uniform else "Posterior means"))
-    ax.legend(title="digit", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, markerscale=15 / size)
+    ax.legend(
+        title="digit", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, markerscale=(50 / size) ** 0.5
+    )
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 

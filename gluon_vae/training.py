@@ -42,7 +42,7 @@ def fit(
     *,
     n_epochs: int = 20,
     batch_size: int = 100,
-    learning_rate: float = 2e-3,
+    learning_rate: float = 3e-3,
     schedule: str = "cosine",
     seed: int = 0,
     device: mx.Context | None = None,

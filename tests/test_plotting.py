@@ -1,0 +1,127 @@
+"""Pictures: pixels where they belong, labels on every axis, bad input refused."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gluon_vae import latent_grid, plotting
+
+
+@pytest.fixture
+def ax():
+    fig, ax = plt.subplots()
+    yield ax
+    fig.canvas.draw()
+    plt.close(fig)
+
+
+@given(
+    n=st.integers(1, 12),
+    n_columns=st.integers(1, 5),
+    pad=st.integers(0, 3),
+    height=st.integers(1, 4),
+    width=st.integers(1, 4),
+)
+def test_image_grid_places_every_pixel(n, n_columns, pad, height, width):
+    images = np.arange(n * height * width, dtype=float).reshape(n, height, width)
+    sheet = plotting.image_grid(images, n_columns, pad=pad, pad_value=-1)
+    n_rows = -(-n // n_columns)
+    assert sheet.shape == (n_rows * (height + pad) - pad, n_columns * (width + pad) - pad)
+    for i in range(n):
+        top, left = i // n_columns * (height + pad), i % n_columns * (width + pad)
+        np.testing.assert_array_equal(sheet[top : top + height, left : left + width], images[i])
+    assert (sheet == -1).sum() == sheet.size - images.size
+
+
+def test_image_grid_takes_flat_and_channelled_images():
+    images = np.random.default_rng(0).random((6, 4, 4))
+    sheet = plotting.image_grid(images)
+    np.testing.assert_array_equal(plotting.image_grid(images.reshape(6, 16)), sheet)
+    np.testing.assert_array_equal(plotting.image_grid(images[:, None]), sheet)
+    assert sheet.shape == (9, 14)  # two rows of three
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4,), (3, 5), (2, 3, 4, 4), ()])
+def test_image_grid_refuses_other_shapes(shape):
+    with pytest.raises(ValueError, match="images"):
+        plotting.image_grid(np.zeros(shape))
+
+
+HISTORY = {"epoch": [1, 2], "train_loss": [5.0, 4.0], "test_loss": [6.0, 5.0], "train_kl": [1.0, 2.0]}
+
+
+def test_plot_history_draws_the_elbo_as_minus_the_loss(ax):
+    assert plotting.plot_history(HISTORY, ax) is ax
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[-5, -4], [-6, -5]]
+    assert ax.get_ylabel() == "ELBO (nats per image)"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["train", "test"]
+
+
+def test_plot_history_draws_terms_and_leaves_out_what_is_missing(ax):
+    plotting.plot_history(HISTORY, ax, term="kl")
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[1, 2]]
+    with pytest.raises(ValueError, match="term"):
+        plotting.plot_history(HISTORY, ax, term="accuracy")
+
+
+@pytest.mark.parametrize("uniform", [False, True])
+def test_plot_latent_shows_every_digit(ax, uniform):
+    mu = np.random.default_rng(0).normal(size=(200, 2))
+    labels = np.arange(200) % 10
+    assert plotting.plot_latent(mu, labels, ax, uniform=uniform) is ax
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == list("0123456789")
+    points = np.concatenate([c.get_offsets() for c in ax.collections])
+    assert len(points) == 200
+    assert ax.get_aspect() == 1
+    if uniform:
+        assert 0 <= points.min() <= points.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("mu", "labels", "name"),
+    [
+        (np.zeros((4, 3)), np.zeros(4, int), "mu"),
+        (np.zeros((4, 2)), np.zeros(3, int), "labels"),
+        (np.zeros((4, 2)), np.full(4, 10), "labels"),
+        (np.zeros((4, 2)), np.zeros(4), "labels"),
+        (np.full((4, 2), np.nan), np.zeros(4, int), "mu"),
+    ],
+)
+def test_plot_latent_refuses_what_it_cannot_draw(ax, mu, labels, name):
+    with pytest.raises(ValueError, match=name):
+        plotting.plot_latent(mu, labels, ax)
+
+
+def test_plot_latent_grid_puts_a_node_at_its_coordinates(ax):
+    z, ticks = latent_grid(5)
+    images = np.zeros((25, 16))
+    bright = 7  # second row from the top, third column
+    images[bright] = 1
+    plotting.plot_latent_grid(images, ticks, ax)
+    sheet, (left, right, bottom, top) = ax.images[0].get_array(), ax.images[0].get_extent()
+    rows, columns = np.nonzero(np.asarray(sheet))
+    column = left + (columns.mean() + 0.5) / sheet.shape[1] * (right - left)
+    row = top - (rows.mean() + 0.5) / sheet.shape[0] * (top - bottom)
+    np.testing.assert_allclose([ticks[round(column)], ticks[round(row)]], z[bright], rtol=1e-6)
+    assert [t.get_text() for t in ax.get_xticklabels()] == [f"{t:.1f}" for t in ticks]
+
+
+def test_plot_latent_grid_refuses_another_number_of_images(ax):
+    with pytest.raises(ValueError, match="images"):
+        plotting.plot_latent_grid(np.zeros((24, 16)), np.arange(5.0), ax)
+
+
+def test_plot_reconstructions_sets_each_below_its_original(ax):
+    x, output = np.zeros((3, 16)), np.ones((3, 16))
+    plotting.plot_reconstructions(x, output, ax)
+    sheet = np.asarray(ax.images[0].get_array())
+    assert sheet[:4].max() == 0
+    assert sheet[-4:, :4].min() == 1
+    with pytest.raises(ValueError, match="output"):
+        plotting.plot_reconstructions(x, output[:2], ax)
+
+
+def test_ten_digit_colours_are_distinct():
+    assert len(set(plotting.DIGIT_COLORS)) == 10
