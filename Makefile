@@ -50,8 +50,7 @@ lab: .venv/.dev
 	$(BIN)/jupyter lab notebooks
 
 notebooks: .venv/.dev
-	printf '%s\n' $(NOTEBOOKS) | $(ONE_THREAD) xargs -n 1 -P 2 $(BIN)/jupyter nbconvert --to notebook --inplace \
-		--execute --log-level WARN --ExecutePreprocessor.record_timing=False --ClearMetadataPreprocessor.enabled=True
+	printf '%s\n' $(NOTEBOOKS) | $(ONE_THREAD) xargs -n 1 -P 2 $(BIN)/python notebooks/execute.py
 
 figures: .venv/.run
 	$(BIN)/python -m gluon_vae --data $(DATA) --epochs 50 --out figures

