@@ -12,8 +12,8 @@ import platform, sys
 machine = platform.system(), platform.machine()
 wheels = ("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "x86_64")
 if sys.version_info[:2] != (3, 11):
-    sys.exit(f"gluon-vae needs Python 3.11, the last that MXNet 1.9.1 runs on, but {sys.executable} is "
-             f"{platform.python_version()}: install python3.11 or name one with make PYTHON=/path/to/python3.11")
+    sys.exit(f"gluon-vae needs Python 3.11 (MXNet 1.9.1 runs on no later one), but {sys.executable} is Python "
+             f"{platform.python_version()}: install python3.11, or name it with make PYTHON=/path/to/python3.11")
 if machine not in wheels or (machine[0] == "Linux" and platform.libc_ver()[0] != "glibc"):
     sys.exit(f"MXNet 1.9.1 has no wheel for {' '.join(machine)}: use Linux with glibc (x86-64 or ARM) or macOS on Intel")
 endef
