@@ -14,9 +14,8 @@ from . import checks
 
 
 def _excess(ratio: np.ndarray) -> np.ndarray:
-    """``r - 1 - log r``, at least 0, exact to the last digits near r = 1 (log1p) and near 0 (log)."""
-    gap = ratio - 1
-    return gap - np.where(ratio < 0.5, np.log(ratio), np.log1p(np.maximum(gap, -0.5)))
+    """``r - 1 - log r``, at least 0. The subtraction of 1 comes first: near r = 1 it is exact."""
+    return (ratio - 1) - np.log(ratio)
 
 
 def _cholesky(name: str, cov: np.ndarray) -> np.ndarray:
