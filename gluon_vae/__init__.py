@@ -1,6 +1,7 @@
 """The variational auto-encoder in MXNet Gluon."""
 
 from .data import binarize, load_mnist
+from .divergences import kl_diagonal_gaussian, kl_gaussian
 from .evaluation import elbo, encode, generate, latent_grid, prior_draws, reconstruct
 from .training import default_device, fit
 from .vae import VAE
@@ -13,6 +14,8 @@ __all__ = [
     "encode",
     "fit",
     "generate",
+    "kl_diagonal_gaussian",
+    "kl_gaussian",
     "latent_grid",
     "load_mnist",
     "prior_draws",

@@ -43,6 +43,19 @@ def one_of(name: str, value: Any, accepted: Sequence[str]) -> str:
     return value
 
 
+def finite_array(name: str, value: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Accept a non-empty array of finite real numbers, of the given shape if there is one, as float64."""
+    value = value.asnumpy() if isinstance(value, nd.NDArray) else np.asarray(value)
+    if value.dtype.kind not in "fiu":
+        raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
+    if value.size == 0 or (shape is not None and value.shape != shape):
+        wanted = "non-empty" if shape is None else f"of shape {shape}"
+        raise ValueError(f"{name} must be {wanted}, got shape {value.shape}")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
+    return value.astype(np.float64)
+
+
 def _rows(name: str, x: Any, width: int | None, meaning: str) -> np.ndarray:
     x = x.asnumpy() if isinstance(x, nd.NDArray) else np.asarray(x)
     if x.dtype.kind != "f":
