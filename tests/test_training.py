@@ -1,5 +1,7 @@
 """``fit``: it learns, repeats itself, uses every image, and refuses what it cannot use."""
 
+import sys
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -145,7 +147,8 @@ def test_on_epoch_sees_the_history_grow(x):
     assert lengths == [1, 2, 3]
 
 
-def test_progress_bar_shows_epoch_loss_and_elbo(x, capfd):
+def test_progress_bar_shows_epoch_loss_and_elbo(x, capfd, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # in a terminal the finished bar stays
     fit(make(), x, x, n_epochs=2)
     shown = capfd.readouterr().err
     assert "2/2" in shown
