@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -77,8 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         checks.seed("--seed", args.seed)
         net = VAE(n_hidden=args.n_hidden, n_latent=args.n_latent, n_layers=args.n_layers)
         device = _device(args.device)
-        args.out.mkdir(parents=True, exist_ok=True)
         data = load_mnist(args.data)
+        args.out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=args.out).close()  # a folder that cannot be written to is found out now
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
 

@@ -26,8 +26,10 @@ class Estimate(NamedTuple):
 
     @classmethod
     def of(cls, per_image: np.ndarray) -> Estimate:
-        """Summarise values of shape (n,)."""
-        return cls(float(per_image.mean()), float(per_image.std(ddof=1) / np.sqrt(len(per_image))), per_image)
+        """Summarise values of shape (n,); a single one has no standard error (NaN)."""
+        n = len(per_image)
+        error = per_image.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+        return cls(float(per_image.mean()), float(error), per_image)
 
     def __str__(self) -> str:
         return f"{self.mean:.1f} ± {self.standard_error:.1f}"

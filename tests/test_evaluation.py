@@ -113,3 +113,9 @@ def test_bad_arguments_are_named(make_vae, call, name):
 
 def test_an_estimate_prints_as_mean_and_error():
     assert str(gluon_vae.evaluation.Estimate(-101.26, 0.449, np.zeros(2))) == "-101.3 ± 0.4"
+
+
+def test_one_image_has_an_elbo_but_no_standard_error(make_vae, pixels):
+    estimate = elbo(make_vae(), pixels[:1])
+    assert np.isfinite(estimate.mean)
+    assert np.isnan(estimate.standard_error)
