@@ -1,5 +1,6 @@
 """The variational auto-encoder in MXNet Gluon."""
 
+from .checkpoint import load
 from .data import binarize, load_mnist
 from .divergences import kl_diagonal_gaussian, kl_gaussian
 from .evaluation import elbo, encode, generate, latent_grid, prior_draws, reconstruct
@@ -17,6 +18,7 @@ __all__ = [
     "kl_diagonal_gaussian",
     "kl_gaussian",
     "latent_grid",
+    "load",
     "load_mnist",
     "prior_draws",
     "reconstruct",

@@ -20,7 +20,8 @@ from .training import SCHEDULES, History, default_device, fit
 
 EPILOG = f"""\
 files written to --out:
-  vae.params            the parameters; read them with VAE(...).load_parameters(FILE)
+  checkpoint            all that --resume needs, after every epoch; gluon_vae.load(FILE) rebuilds the model
+  vae.params            the parameters alone; read them with VAE(...).load_parameters(FILE)
   history.json          per epoch: loss, NLL and KL of training and test images in nats per image,
                         learning rate, seconds
   elbo.png              learning curves
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     option("--schedule", choices=SCHEDULES, default="cosine", help="of the step size (default: cosine, to 2%%)")
     option("--seed", type=int, default=0, metavar="N", help="fixes every random choice (default: 0)")
     option("--device", choices=("auto", "cpu", "gpu"), default="auto", help="auto: a GPU if MXNet has one")
+    option("--resume", action="store_true", help="go on from the checkpoint in --out, with the same options")
     option("--out", type=Path, default=Path("out"), metavar="FOLDER", help="created if missing (default: out)")
     return parser
 
@@ -89,20 +91,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"VAE 784-{'-'.join([str(args.n_hidden)] * args.n_layers)}-{args.n_latent} on {device}"
     )
     net.hybridize(static_alloc=True, static_shape=True)
-    history = fit(
-        net,
-        data.x_train,
-        data.x_test,
-        n_epochs=args.epochs,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        schedule=args.schedule,
-        seed=args.seed,
-        device=device,
-    )
+    checkpoint = args.out / "checkpoint"
+    if args.resume and not checkpoint.exists():
+        print(f"Nothing was saved in {args.out} yet: starting from the beginning")
+    try:
+        history = fit(
+            net,
+            data.x_train,
+            data.x_test,
+            n_epochs=args.epochs,
+            batch_size=args.batch_size,
+            learning_rate=args.learning_rate,
+            schedule=args.schedule,
+            seed=args.seed,
+            device=device,
+            checkpoint=checkpoint,
+            resume=args.resume,
+            on_epoch=lambda history: write_json(args.out / "history.json", history),
+        )
+    except ValueError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    except (FloatingPointError, OSError) as error:
+        parser.exit(1, f"{parser.prog}: error: {error}; what the last epoch saved is in {args.out}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"\nInterrupted; what the last epoch saved is in {args.out}: go on with --resume\n")
     with replacing(args.out / "vae.params") as temporary:
         net.save_parameters(str(temporary))
-    write_json(args.out / "history.json", history)
     _write_figures(net, data, history, args.out, args.seed)
     estimate = elbo(net, data.x_test, seed=args.seed)
     print(f"Test ELBO: {estimate} nats per image (z sampled; mean ± standard error over the test digits)")

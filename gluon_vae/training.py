@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
+import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import mxnet as mx
 import numpy as np
-from mxnet import autograd, gluon, nd
+from mxnet import autograd, nd
 from mxnet.gluon import HybridBlock
 from tqdm import tqdm
 
+from . import checkpoint as checkpoints
 from . import checks
+from .adam import Adam
 from .contract import batches, is_initialized, terms, to_device, unchecked
 from .evaluation import loss_terms
 
@@ -25,9 +30,6 @@ SCHEDULES = ("cosine", "constant")
 # Twice the variance of Xavier's rule, since a ReLU passes on half of it (He et al. 2015, arXiv 1502.01852).
 INITIALIZER = mx.init.Xavier(magnitude=6)
 FINAL_FRACTION = 0.02  # of the learning rate, where the cosine ends
-# Pixels that are almost never on have almost no gradient, and Adam's moments for them decay into
-# denormal floats, which the CPU handles many times slower. This much weight decay keeps them normal.
-WEIGHT_DECAY = 1e-9
 # Steps the host may run ahead of the device: enough to keep the device busy; without a limit the
 # batches of a whole epoch are cut, and held in memory, before the first one is used.
 LOOKAHEAD = 8
@@ -49,6 +51,8 @@ def fit(
     schedule: str = "cosine",
     seed: int = 0,
     device: mx.Context | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     progress: bool = True,
     on_epoch: Callable[[History], None] | None = None,
 ) -> History:
@@ -76,6 +80,12 @@ def fit(
         Seeds MXNet's global random generator at the start of each epoch.
     device : mxnet.Context, optional
         The first GPU where there is one, else the CPU. Ignored if the model is initialised.
+    checkpoint : path, optional
+        Where all that the run needs to go on is kept after every epoch; ``gluon_vae.load`` rebuilds
+        the model from it.
+    resume : bool
+        Go on from ``checkpoint`` if the file exists, with the same arguments as the run that wrote
+        it; interrupted and resumed equals uninterrupted, bit for bit. Without the file, start.
     progress : bool
         Show a bar with epoch, training loss and test ELBO.
     on_epoch : callable, optional
@@ -91,55 +101,86 @@ def fit(
     Raises
     ------
     ValueError
-        If an argument is not of the form above.
+        If an argument is not of the form above, or the checkpoint is damaged, or of another model or
+        run; the model is then as it was.
     FloatingPointError
-        If the loss stops being finite.
+        If the loss or a parameter stops being finite; the checkpoint of the epoch before is kept.
     """
     n_output = getattr(net, "n_output", None)
     x_train = checks.images("x_train", x_train, n_output)
     if x_test is not None:
         x_test = checks.images("x_test", x_test, x_train.shape[1])
-    checks.positive_int("n_epochs", n_epochs)
-    checks.positive_int("batch_size", batch_size)
-    checks.positive_number("learning_rate", learning_rate)
-    checks.one_of("schedule", schedule, SCHEDULES)
-    checks.seed("seed", seed)
+    n_epochs = checks.positive_int("n_epochs", n_epochs)
+    batch_size = checks.positive_int("batch_size", batch_size)
+    learning_rate = checks.positive_number("learning_rate", learning_rate)
+    schedule = checks.one_of("schedule", schedule, SCHEDULES)
+    seed = checks.seed("seed", seed)
+    if resume and checkpoint is None:
+        raise ValueError("resume needs the path of a checkpoint, got checkpoint=None")
 
+    run = {
+        "n_epochs": n_epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+        "seed": seed,
+        "training images": zlib.crc32(np.ascontiguousarray(x_train)),
+    }
+    saved = _read_same_run(checkpoint, run) if resume and Path(checkpoint).exists() else None
     _seed_epoch(seed, 0)
     if not is_initialized(net):
         net.initialize(INITIALIZER, ctx=device or default_device())
+    adam, history = Adam(net), {}
+    if saved is not None:
+        checkpoints.set_parameters(net, saved.parameters, str(checkpoint))
+        adam.restore(saved.moments, saved.meta["n_steps"])
+        history = saved.meta["history"]
     x_train = to_device(net, x_train)
     x_test = None if x_test is None else to_device(net, x_test)
-    trainer = gluon.Trainer(
-        net.collect_params(), "adam", {"learning_rate": learning_rate, "wd": WEIGHT_DECAY}, kvstore=None
-    )
 
-    def decayed(progress: float) -> float:
+    def decayed(done: float) -> float:
         if schedule == "constant":
             return learning_rate
-        return learning_rate * (FINAL_FRACTION + (1 - FINAL_FRACTION) * (1 + math.cos(math.pi * progress)) / 2)
+        return learning_rate * (FINAL_FRACTION + (1 - FINAL_FRACTION) * (1 + math.cos(math.pi * done)) / 2)
 
-    history: History = {}
+    finished = len(history.get("epoch", []))
     # The finished bar stays in a terminal; in a notebook it would be output that differs at every run.
-    bar = tqdm(total=n_epochs, desc="training", unit="epoch", disable=not progress, leave=sys.stderr.isatty())
+    leave = sys.stderr.isatty()
+    bar = tqdm(total=n_epochs, initial=finished, desc="training", unit="epoch", disable=not progress, leave=leave)
     with unchecked(net), bar:
-        for epoch in range(1, n_epochs + 1):
+        for epoch in range(finished + 1, n_epochs + 1):
             started = time.perf_counter()
             _seed_epoch(seed, epoch)
             order = np.random.default_rng([seed, epoch]).permutation(len(x_train))
-            rates = (decayed((epoch - 1 + i / len(order)) / n_epochs) for i in range(0, len(order), batch_size))
-            means = _train_epoch(net, trainer, x_train, order, batch_size, rates, epoch)
+            rates = [decayed((epoch - 1 + i / len(order)) / n_epochs) for i in range(0, len(order), batch_size)]
+            means = _train_epoch(net, adam, x_train, order, batch_size, rates, epoch)
             row = {"epoch": epoch} | {f"train_{name}": mean for name, mean in means.items()}
             if x_test is not None:
                 row |= {f"test_{name}": float(v.mean()) for name, v in loss_terms(net, x_test).items()}
-            row |= {"learning_rate": trainer.learning_rate, "seconds": time.perf_counter() - started}
+            row |= {"learning_rate": rates[-1], "seconds": time.perf_counter() - started}
             for key, value in row.items():
                 history.setdefault(key, []).append(value)
+            if checkpoint is not None:
+                meta = {"model": type(net).__name__, "config": getattr(net, "config", None), "run": run}
+                meta |= {"n_steps": adam.n_steps, "history": history}
+                checkpoints.write(
+                    checkpoint, checkpoints.Checkpoint(checkpoints.parameters_of(net), adam.moments(), meta)
+                )
             bar.set_postfix_str(_summary(row), refresh=False)
             bar.update()
             if on_epoch is not None:
                 on_epoch(history)
     return history
+
+
+def _read_same_run(path: str | os.PathLike[str], run: dict[str, Any]) -> checkpoints.Checkpoint:
+    saved = checkpoints.read(path)
+    for name, value in run.items():
+        if saved.meta["run"][name] != value:
+            raise ValueError(
+                f"{path} cannot be resumed: its run had {name} = {saved.meta['run'][name]}, this one has {value}"
+            )
+    return saved
 
 
 def _seed_epoch(seed: int, epoch: int) -> None:
@@ -149,11 +190,11 @@ def _seed_epoch(seed: int, epoch: int) -> None:
 
 def _train_epoch(
     net: HybridBlock,
-    trainer: gluon.Trainer,
+    adam: Adam,
     x_train: nd.NDArray,
     order: np.ndarray,
     batch_size: int,
-    rates: Iterator[float],
+    rates: Sequence[float],
     epoch: int,
 ) -> dict[str, float]:
     """Take one step per batch of ``order``; return the means of the loss and its terms."""
@@ -171,16 +212,19 @@ def _train_epoch(
             raise FloatingPointError(f"the loss stopped being finite in epoch {epoch}, step {step}")
 
     for batch, rate in zip(batches(order, batch_size), rates):
-        trainer.set_learning_rate(rate)
         with autograd.record():
             loss = net(x_train.take(batch))
         loss.backward()
-        trainer.step(len(batch))
+        adam.step(rate, len(batch))
         running.append(terms(net, loss))
         if len(running) > LOOKAHEAD:
             read_oldest()
     while running:
         read_oldest()
+    # A ReLU maps NaN to 0 on the CPU, so that a ruined parameter need not show in the loss.
+    for name, parameter in net._collect_params_with_prefix().items():
+        if not np.isfinite(parameter.data().asnumpy()).all():
+            raise FloatingPointError(f"{name} stopped being finite in epoch {epoch}, by step {step}")
     return {name: total / len(order) for name, total in totals.items()}
 
 

@@ -86,6 +86,7 @@ class VAE(HybridBlock):
         if batch_size is not None:
             checks.positive_int("batch_size", batch_size)
         super().__init__(**kwargs)
+        self._sizes = {"n_hidden": n_hidden, "n_layers": n_layers, "act_type": act_type}
         self.n_latent = checks.positive_int("n_latent", n_latent)
         self.n_output = checks.positive_int("n_output", n_output)
         self.n_samples = checks.positive_int("n_samples", n_samples)
@@ -95,6 +96,12 @@ class VAE(HybridBlock):
         with self.name_scope():
             self.encoder = mlp(self.n_output, n_hidden, n_layers, 2 * self.n_latent, act_type)
             self.decoder = BernoulliDecoder(mlp(self.n_latent, n_hidden, n_layers, self.n_output, act_type))
+
+    @property
+    def config(self) -> dict[str, int | float | str]:
+        """The constructor's arguments that make an equal model."""
+        kept = ("n_latent", "n_output", "n_samples", "beta")
+        return self._sizes | {name: getattr(self, name) for name in kept}
 
     def forward(self, x: Array, eps: Array | None = None) -> Array:
         """Return the loss and keep the other outputs on attributes.

@@ -24,7 +24,7 @@ def test_training_writes_parameters_history_and_five_pictures(tmp_path, sample):
     assert result.returncode == 0, result.stderr
     out = tmp_path / "new" / "out"
     pictures = {"elbo.png", "reconstructions.png", "latent.png", "samples.png", "latent_grid.png"}
-    assert {path.name for path in out.iterdir()} == pictures | {"vae.params", "history.json"}
+    assert {path.name for path in out.iterdir()} == pictures | {"checkpoint", "vae.params", "history.json"}
     for name in pictures:
         assert np.asarray(Image.open(out / name).convert("L")).std() > 1  # not blank
     history = json.loads((out / "history.json").read_text())
@@ -39,7 +39,7 @@ def test_a_latent_that_is_not_two_dimensional_gets_the_pictures_that_it_has(tmp_
     result = run(*QUICK, "--n-latent", 5, "--out", tmp_path)
     assert result.returncode == 0, result.stderr
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("vae.params", "history.json", "elbo.png", "reconstructions.png", "samples.png")
+        *("checkpoint", "vae.params", "history.json", "elbo.png", "reconstructions.png", "samples.png")
     }
 
 

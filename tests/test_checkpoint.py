@@ -1,0 +1,261 @@
+"""Checkpoints: exact resumption, files that are whole or refused, and what survives a kill."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import mxnet as mx
+import numpy as np
+import pytest
+from conftest import N_OUTPUT
+from mxnet import nd
+
+import gluon_vae
+from gluon_vae import checkpoint, fit
+
+SETTINGS = {"n_epochs": 4, "batch_size": 10, "seed": 3, "progress": False}
+
+
+@pytest.fixture
+def x():
+    return np.random.default_rng(0).random((53, N_OUTPUT), dtype=np.float32)
+
+
+def make(**kwargs):
+    net = gluon_vae.VAE(**{"n_hidden": 8, "n_latent": 2, "n_layers": 1, "n_output": N_OUTPUT} | kwargs)
+    net.hybridize(static_alloc=True, static_shape=True)
+    return net
+
+
+def stop_after(n_epochs):
+    def stop(history):
+        if len(history["epoch"]) == n_epochs:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def without_seconds(history):
+    return {key: column for key, column in history.items() if key != "seconds"}
+
+
+def assert_equal_parameters(a, b):
+    for name, value in checkpoint.parameters_of(a).items():
+        np.testing.assert_array_equal(value, checkpoint.parameters_of(b)[name])
+
+
+@pytest.mark.parametrize("interrupted_after", [1, 3])
+def test_interrupted_and_resumed_equals_uninterrupted(x, tmp_path, interrupted_after):
+    whole, parts = make(), make()
+    expected = fit(whole, x, x[:9], **SETTINGS)
+    path = tmp_path / "checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        fit(parts, x, x[:9], checkpoint=path, on_epoch=stop_after(interrupted_after), **SETTINGS)
+    mx.random.seed(99)  # another process would have another state
+    again = make()
+    history = fit(again, x, x[:9], checkpoint=path, resume=True, **SETTINGS)
+    assert without_seconds(history) == without_seconds(expected)
+    assert_equal_parameters(again, whole)
+    assert_equal_parameters(gluon_vae.load(path), whole)
+
+
+def test_a_finished_run_is_resumed_to_itself(x, tmp_path):
+    net, again = make(), make()
+    history = fit(net, x, checkpoint=tmp_path / "c", **SETTINGS)
+    assert fit(again, x, checkpoint=tmp_path / "c", resume=True, **SETTINGS) == history
+    assert_equal_parameters(net, again)
+
+
+def test_load_rebuilds_the_model_from_the_file_alone(x, tmp_path):
+    net = make(n_layers=2, act_type="tanh", n_samples=3, beta=2.0)
+    fit(net, x, checkpoint=tmp_path / "c", **SETTINGS)
+    loaded = gluon_vae.load(tmp_path / "c")
+    assert loaded.config == net.config
+    eps = nd.random.normal(shape=(3 * len(x), 2))
+    np.testing.assert_array_equal(loaded(nd.array(x), eps).asnumpy(), net(nd.array(x), eps).asnumpy())
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"seed": 4}, "seed"),
+        ({"n_epochs": 5}, "n_epochs"),
+        ({"batch_size": 11}, "batch_size"),
+        ({"learning_rate": 1e-3}, "learning_rate"),
+        ({"schedule": "constant"}, "schedule"),
+        ({"x_train": "other"}, "training images"),
+    ],
+)
+def test_another_run_is_not_resumed(x, tmp_path, change, name):
+    fit(make(), x, checkpoint=tmp_path / "c", **SETTINGS)
+    images = x[::-1] if change.pop("x_train", None) else x
+    net = make()
+    with pytest.raises(ValueError, match=f"{name} ="):
+        fit(net, images, checkpoint=tmp_path / "c", resume=True, **SETTINGS | change)
+
+
+def test_resume_needs_a_path(x):
+    with pytest.raises(ValueError, match="checkpoint"):
+        fit(make(), x, resume=True, **SETTINGS)
+
+
+def flip(content, position):
+    content = bytearray(content)
+    content[position] ^= 4
+    return bytes(content)
+
+
+DAMAGES = {
+    "empty": (lambda c: b"", "not a gluon-vae checkpoint"),
+    "truncated": (lambda c: c[: len(c) // 2], "damaged"),
+    "one byte short": (lambda c: c[:-1], "damaged"),
+    "a byte too many": (lambda c: c + b"\0", "damaged"),
+    "flipped in the parameters": (lambda c: flip(c, len(c) // 2), "damaged"),
+    "flipped in the checksum": (lambda c: flip(c, 40), "damaged"),
+    "another program's": (lambda c: b"\x12\x01\0\0" + c, "not a gluon-vae checkpoint"),
+    "another version's": (lambda c: c.replace(b"checkpoint 1\n", b"checkpoint 0\n", 1), "version 0"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_and_foreign_files_are_refused_and_the_network_left_alone(x, tmp_path, damage):
+    path, net = tmp_path / "c", make()
+    fit(net, x, checkpoint=path, **SETTINGS)
+    change, message = DAMAGES[damage]
+    path.write_bytes(change(path.read_bytes()))
+    before = checkpoint.parameters_of(net)
+    for use in (lambda: fit(net, x, checkpoint=path, resume=True, **SETTINGS), lambda: gluon_vae.load(path)):
+        with pytest.raises(ValueError, match=message) as refused:
+            use()
+        assert str(path) in str(refused.value)
+    for name, value in checkpoint.parameters_of(net).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_parameters_of_another_architecture_are_refused_before_any_is_set(x, tmp_path):
+    fit(make(), x, checkpoint=tmp_path / "c", **SETTINGS)
+    for other in (make(n_hidden=9), make(n_layers=2)):
+        other.initialize()
+        before = checkpoint.parameters_of(other)
+        with pytest.raises(ValueError, match="another architecture"):
+            fit(other, x, checkpoint=tmp_path / "c", resume=True, **SETTINGS)
+        for name, value in checkpoint.parameters_of(other).items():
+            np.testing.assert_array_equal(value, before[name])
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing-here"):
+        gluon_vae.load(tmp_path / "nothing-here")
+
+
+def test_a_ruined_parameter_stops_training_and_the_checkpoint_before_stays(x, tmp_path):
+    net, path = make(), tmp_path / "c"
+
+    def ruin(history):
+        if len(history["epoch"]) == 2:
+            bias = net.encoder[0].bias  # the ReLU behind it hides NaN from the loss
+            bias.set_data(nd.array([np.nan] + [0.0] * (bias.shape[0] - 1)))
+
+    with pytest.raises(FloatingPointError, match="epoch 3"):
+        fit(net, x, checkpoint=path, on_epoch=ruin, **SETTINGS)
+    assert len(checkpoint.read(path).meta["history"]["epoch"]) == 2
+    assert all(np.isfinite(value).all() for value in checkpoint.parameters_of(gluon_vae.load(path)).values())
+
+
+def test_a_full_disk_is_an_error_that_leaves_the_previous_file(tmp_path):
+    """A limit on the size of files plays the full disk, in a process of its own."""
+    code = f"""
+import resource, signal, numpy as np
+from gluon_vae import checkpoint
+small = checkpoint.Checkpoint({{"w": np.zeros(10)}}, {{}}, {{"epoch": 1}})
+large = checkpoint.Checkpoint({{"w": np.random.rand(100_000)}}, {{}}, {{"epoch": 2}})
+path = {str(tmp_path / "c")!r}
+checkpoint.write(path, small)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    checkpoint.write(path, large)
+except OSError as error:
+    print("refused:", error)
+assert checkpoint.read(path).meta == {{"epoch": 1}}
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "refused:" in result.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+COMMAND = [sys.executable, "-m", "gluon_vae", "--epochs", "3", "--n-hidden", "16", "--n-layers", "1", "--out"]
+
+
+def start(out, *options):
+    return subprocess.Popen([*COMMAND, str(out), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    out, err = process.communicate(timeout=180)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    out = tmp_path_factory.mktemp("uninterrupted")
+    code, _, err = finish(start(out))
+    assert code == 0, err
+    return checkpoint.read(out / "checkpoint")
+
+
+def assert_same_result(out, uninterrupted):
+    result = checkpoint.read(out / "checkpoint")
+    for name, value in uninterrupted.parameters.items():
+        np.testing.assert_array_equal(result.parameters[name], value)
+    for name, value in uninterrupted.moments.items():
+        np.testing.assert_array_equal(result.moments[name], value)
+    assert without_seconds(result.meta["history"]) == without_seconds(uninterrupted.meta["history"])
+
+
+def wait_for(path, process):
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.01)
+
+
+def test_ctrl_c_leaves_what_resume_needs(tmp_path, uninterrupted):
+    process = start(tmp_path)
+    wait_for(tmp_path / "history.json", process)
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process)
+    assert code == 130, err
+    assert "--resume" in err
+    assert "Traceback" not in err
+    code, _, err = finish(start(tmp_path, "--resume"))
+    assert code == 0, err
+    assert_same_result(tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize("kill", range(2))
+def test_killed_at_a_random_moment_it_resumes_to_the_same_result(tmp_path, uninterrupted, kill):
+    process = start(tmp_path)
+    wait_for(tmp_path / "checkpoint", process)
+    time.sleep(random.Random(kill).uniform(0, 0.3))
+    process.kill()
+    finish(process)
+    code, _, err = finish(start(tmp_path, "--resume"))
+    assert code == 0, err
+    assert_same_result(tmp_path, uninterrupted)
+
+
+def test_resume_where_nothing_was_saved_says_so_and_starts(tmp_path, uninterrupted):
+    code, out, err = finish(start(tmp_path, "--resume"))
+    assert code == 0, err
+    assert "starting from the beginning" in out
+    assert_same_result(tmp_path, uninterrupted)
+
+
+def test_resume_with_other_options_ends_with_code_2_and_one_sentence(tmp_path):
+    assert finish(start(tmp_path))[0] == 0
+    code, _, err = finish(start(tmp_path, "--resume", "--seed", "5"))
+    assert code == 2
+    assert "seed" in err.strip().splitlines()[-1]
+    assert "Traceback" not in err
