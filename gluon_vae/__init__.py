@@ -3,12 +3,23 @@
 from .checkpoint import load
 from .data import binarize, load_mnist
 from .divergences import kl_diagonal_gaussian, kl_gaussian
-from .evaluation import elbo, encode, generate, latent_grid, prior_draws, reconstruct
+from .evaluation import (
+    active_units,
+    elbo,
+    encode,
+    generate,
+    kl_per_dimension,
+    latent_grid,
+    log_likelihood,
+    prior_draws,
+    reconstruct,
+)
 from .training import default_device, fit
 from .vae import VAE
 
 __all__ = [
     "VAE",
+    "active_units",
     "binarize",
     "default_device",
     "elbo",
@@ -17,9 +28,11 @@ __all__ = [
     "generate",
     "kl_diagonal_gaussian",
     "kl_gaussian",
+    "kl_per_dimension",
     "latent_grid",
     "load",
     "load_mnist",
+    "log_likelihood",
     "prior_draws",
     "reconstruct",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,12 +10,15 @@ import mxnet as mx
 import numpy as np
 from mxnet import nd
 from mxnet.gluon import HybridBlock
+from scipy.special import logsumexp
 from scipy.stats import norm
+from tqdm import tqdm
 
 from . import checks
 from .contract import batches, terms, to_device, unchecked
 
 BATCH_SIZE = 1000
+DECODED, MAX_DRAWS = 5000, 500
 
 
 class Estimate(NamedTuple):
@@ -92,6 +96,91 @@ def elbo(net: HybridBlock, x: Any, *, n_samples: int = 1, seed: int = 0) -> Esti
     with unchecked(net):
         draws = [-loss_terms(net, x)["loss"] for _ in range(n_samples)]
     return Estimate.of(np.mean(draws, axis=0))
+
+
+def log_likelihood(
+    net: HybridBlock, x: Any, *, n_samples: int = 1000, seed: int = 0, progress: bool = True
+) -> Estimate:
+    """Estimate log p(x) of each image by importance sampling from the posterior q(z|x).
+
+    ``log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)`` with K = ``n_samples`` (Burda et al. 2016, arXiv
+    1509.00519, equation 8). Its expectation is a lower bound of log p(x) that rises with K: the
+    ELBO at K = 1, log p(x) in the limit.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A VAE.
+    x : (n, n_output)
+        Floating-point images, pixels in [0, 1].
+    n_samples : int
+        Draws of z per image.
+    seed : int
+        Seeds MXNet's global random generator.
+    progress : bool
+        Show a bar over the images.
+
+    Returns
+    -------
+    Estimate
+        Mean and standard error over the images, and the n values, in nats per image.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of the form above.
+    """
+    x = to_device(net, checks.images("x", x, net.n_output))
+    n_samples = checks.positive_int("n_samples", n_samples)
+    mx.random.seed(checks.seed("seed", seed))
+    # Memory is bounded by decoding at most DECODED codes at a time: a few draws of many images,
+    # or many draws of a few.
+    chunk = min(n_samples, MAX_DRAWS)
+    values = []
+    with tqdm(total=len(x), desc="log p(x)", unit="image", disable=not progress, leave=sys.stderr.isatty()) as bar:
+        for batch in batches(x, max(1, DECODED // chunk)):
+            parts = [_log_weights(net, batch, min(chunk, n_samples - k)) for k in range(0, n_samples, chunk)]
+            values.append(logsumexp(np.concatenate(parts), axis=0) - np.log(n_samples))
+            bar.update(len(batch))
+    return Estimate.of(np.concatenate(values))
+
+
+def _log_weights(net: HybridBlock, x: nd.NDArray, n_samples: int) -> np.ndarray:
+    """Draw codes of a batch; return log p(x|z) + log p(z) - log q(z|x), (n_samples, batch) float64."""
+    mu, log_var = net.encoder(x).split(num_outputs=2, axis=1)
+    tile = (n_samples, 1)
+    eps = nd.random.normal(shape=(n_samples * len(x), net.n_latent), ctx=x.context, dtype=x.dtype)
+    z = nd.tile(mu, tile) + nd.tile((0.5 * log_var).exp(), tile) * eps
+    # The constants of the two Gaussians cancel.
+    ratio = 0.5 * (eps**2 - z**2 + nd.tile(log_var, tile)).sum(axis=1)
+    log_weights = ratio - net.nll_given(nd.tile(x, tile), z)
+    return log_weights.asnumpy().astype(np.float64).reshape(n_samples, len(x))
+
+
+def kl_per_dimension(net: HybridBlock, x: Any) -> np.ndarray:
+    """Average over images the KL of each latent dimension from the prior, (n_latent,) nats.
+
+    Their sum is the mean KL of the loss. A dimension near 0 carries nothing: it has collapsed.
+    """
+    mu, log_var = _posterior(net, x)
+    return 0.5 * (mu**2 + np.exp(log_var) - 1 - log_var).mean(axis=0)
+
+
+def active_units(net: HybridBlock, x: Any, threshold: float = 0.01) -> np.ndarray:
+    """Tell which latent dimensions follow the image, (n_latent,) bool.
+
+    Those whose posterior mean has a variance over the images above ``threshold`` (Burda et al. 2016,
+    section 5.2, who use 0.01).
+    """
+    checks.positive_number("threshold", threshold)
+    mu, _ = _posterior(net, x)
+    return mu.var(axis=0) > threshold
+
+
+def _posterior(net: HybridBlock, x: Any) -> tuple[np.ndarray, np.ndarray]:
+    encoded = _in_batches(net.encoder, to_device(net, checks.images("x", x, net.n_output)))
+    mu, log_var = np.split(encoded.astype(np.float64), 2, axis=1)
+    return mu, log_var
 
 
 def encode(net: HybridBlock, x: Any) -> np.ndarray:

@@ -130,6 +130,10 @@ class VAE(HybridBlock):
         loss, self.mu, self.log_var, self.output, self.nll, self.kl = super().forward(x, eps)
         return loss
 
+    def nll_given(self, x: nd.NDArray, z: nd.NDArray) -> nd.NDArray:
+        """Negative log-likelihood of images given their codes, -log p(x|z), (batch,) nats per image."""
+        return bernoulli_nll(nd, self.decoder.logits(z), x)
+
     def hybrid_forward(self, F: ModuleType, x: Array, eps: Array | None = None) -> tuple[Array, ...]:
         mu, log_var = F.split(self.encoder(x), num_outputs=2, axis=1)
         kl = kl_to_standard_normal(F, mu, log_var)
