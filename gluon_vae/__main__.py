@@ -109,18 +109,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             resume=args.resume,
             on_epoch=lambda history: write_json(args.out / "history.json", history),
         )
+        with replacing(args.out / "vae.params") as temporary:
+            net.save_parameters(str(temporary))
+        _write_figures(net, data, history, args.out, args.seed)
+        estimate = elbo(net, data.x_test, seed=args.seed)
+        print(f"Test ELBO: {estimate} nats per image (z sampled; mean ± standard error over the test digits)")
+        print(f"Parameters, history and pictures are in {args.out.resolve()}")
     except ValueError as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     except (FloatingPointError, OSError) as error:
         parser.exit(1, f"{parser.prog}: error: {error}; what the last epoch saved is in {args.out}\n")
     except KeyboardInterrupt:
         parser.exit(130, f"\nInterrupted; what the last epoch saved is in {args.out}: go on with --resume\n")
-    with replacing(args.out / "vae.params") as temporary:
-        net.save_parameters(str(temporary))
-    _write_figures(net, data, history, args.out, args.seed)
-    estimate = elbo(net, data.x_test, seed=args.seed)
-    print(f"Test ELBO: {estimate} nats per image (z sampled; mean ± standard error over the test digits)")
-    print(f"Parameters, history and pictures are in {args.out.resolve()}")
 
 
 def _device(name: str) -> mx.Context:

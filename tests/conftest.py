@@ -1,5 +1,6 @@
 """Small models and data that most tests share."""
 
+import hypothesis
 import matplotlib as mpl
 import mxnet as mx
 import numpy as np
@@ -8,6 +9,9 @@ import pytest
 import gluon_vae
 
 mpl.use("Agg")
+# A loaded machine is slow, and a test that fails must fail again.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 N_OUTPUT, N_LATENT = 12, 3
 
