@@ -1,5 +1,6 @@
 """The variational auto-encoder in MXNet Gluon."""
 
+from .autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
 from .checkpoint import load
 from .data import binarize, load_mnist
 from .divergences import kl_diagonal_gaussian, kl_gaussian
@@ -11,14 +12,21 @@ from .evaluation import (
     kl_per_dimension,
     latent_grid,
     log_likelihood,
+    pixel_variance,
     prior_draws,
     reconstruct,
 )
 from .training import default_device, fit
-from .vae import VAE
+from .vae import VAE, ComposedVAE, ConditionalVAE, ConvVAE
 
 __all__ = [
     "VAE",
+    "Autoencoder",
+    "ComposedVAE",
+    "ConditionalVAE",
+    "ConvVAE",
+    "DenoisingAutoencoder",
+    "SparseAutoencoder",
     "active_units",
     "binarize",
     "default_device",
@@ -33,6 +41,7 @@ __all__ = [
     "load",
     "load_mnist",
     "log_likelihood",
+    "pixel_variance",
     "prior_draws",
     "reconstruct",
 ]

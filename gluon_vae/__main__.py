@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name in ("epochs", "batch_size"):
             checks.positive_int("--" + name.replace("_", "-"), getattr(args, name))
         checks.positive_number("--learning-rate", args.learning_rate)
-        checks.seed("--seed", args.seed)
+        checks.non_negative_int("--seed", args.seed)
         net = VAE(n_hidden=args.n_hidden, n_latent=args.n_latent, n_layers=args.n_layers)
         device = _device(args.device)
         data = load_mnist(args.data)

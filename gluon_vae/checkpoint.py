@@ -18,12 +18,17 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import HybridBlock
 
+from .autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
+from .contract import is_initialized
 from .storage import replacing
-from .vae import VAE
+from .vae import VAE, ConditionalVAE, ConvVAE
 
 MAGIC = b"gluon-vae checkpoint "
 VERSION = b"1"
-MODELS = {"VAE": VAE}
+MODELS = {
+    model.__name__: model
+    for model in (Autoencoder, SparseAutoencoder, DenoisingAutoencoder, VAE, ConditionalVAE, ConvVAE)
+}
 
 
 class Checkpoint(NamedTuple):
@@ -101,27 +106,35 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     return Checkpoint(groups["parameters"], groups["moments"], meta)
 
 
-def load(path: str | os.PathLike[str]) -> HybridBlock:
+def load(path: str | os.PathLike[str], net: HybridBlock | None = None) -> HybridBlock:
     """Rebuild the model of a checkpoint, architecture and parameters, from the file alone.
 
     Parameters
     ----------
     path : path
         A file written by ``fit(..., checkpoint=path)`` or the command line.
+    net : HybridBlock, optional
+        A model to load the parameters into. Needed for one that was composed of networks of your
+        own, which a file cannot rebuild.
 
     Returns
     -------
     HybridBlock
-        The model, on the CPU, ready to be called.
+        The model, on the CPU unless ``net`` is elsewhere, ready to be called.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        As ``read`` does.
+        As ``read`` does; and if the model cannot be rebuilt, or ``net`` is of another architecture.
     """
     checkpoint = read(path)
-    net = MODELS[checkpoint.meta["model"]](**checkpoint.meta["config"])
-    net.initialize()
+    if net is None:
+        name, config = checkpoint.meta["model"], checkpoint.meta["config"]
+        if name not in MODELS or config is None:
+            raise ValueError(f"{path} holds a {name}, which only your code can build: build it and give it as net")
+        net = MODELS[name](**config)
+    if not is_initialized(net):
+        net.initialize()
     set_parameters(net, checkpoint.parameters, str(path))
     return net
 

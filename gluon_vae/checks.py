@@ -22,6 +22,18 @@ def positive_int(name: str, value: Any) -> int:
     return int(value)
 
 
+def sizes(**values: Any) -> dict[str, int]:
+    """Accept positive integers, by name."""
+    return {name: positive_int(name, value) for name, value in values.items()}
+
+
+def non_negative_int(name: str, value: Any) -> int:
+    """Accept an integer of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        raise ValueError(f"{name} must be a non-negative integer, got {value!r}")
+    return int(value)
+
+
 def positive_number(name: str, value: Any) -> float:
     """Accept a finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
@@ -29,11 +41,11 @@ def positive_number(name: str, value: Any) -> float:
     return float(value)
 
 
-def seed(name: str, value: Any) -> int:
-    """Accept an integer of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
-        raise ValueError(f"{name} must be a non-negative integer, got {value!r}")
-    return int(value)
+def fraction(name: str, value: Any) -> float:
+    """Accept a number between 0 and 1, both excluded."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < 1:
+        raise ValueError(f"{name} must be a number between 0 and 1, got {value!r}")
+    return float(value)
 
 
 def one_of(name: str, value: Any, accepted: Sequence[str]) -> str:
@@ -82,21 +94,29 @@ def codes(name: str, z: Any, n_latent: int | None = None) -> np.ndarray:
     return _rows(name, z, n_latent, "n_latent")
 
 
-def labels(name: str, y: Any, n: int) -> np.ndarray:
-    """Accept ``n`` integer digit labels from 0 to 9."""
-    y = np.asarray(y)
-    if y.dtype.kind not in "iu" or y.shape != (n,) or (n and (y.min() < 0 or y.max() > 9)):
-        raise ValueError(f"{name} must be {n} integer labels from 0 to 9, got dtype {y.dtype}, shape {y.shape}")
-    return y
+def labels(name: str, y: Any, n: int, n_classes: int = 10) -> np.ndarray:
+    """Accept ``n`` labels, integers from 0 to ``n_classes - 1``, as int64.
+
+    Those of an NDArray may have a floating-point type, which is what MXNet's own data sets use.
+    """
+    from_ndarray = isinstance(y, nd.NDArray)
+    y = y.asnumpy() if from_ndarray else np.asarray(y)
+    whole = y.dtype.kind in "iu" or (from_ndarray and np.array_equal(y, np.floor(y)))
+    if not whole or y.shape != (n,) or (n and (y.min() < 0 or y.max() >= n_classes)):
+        raise ValueError(
+            f"{name} must be {n} integer labels from 0 to {n_classes - 1}, got dtype {y.dtype}, shape {y.shape}"
+            + (f", values from {y.min()} to {y.max()}" if y.size and y.dtype.kind in "iuf" else "")
+        )
+    return y.astype(np.int64)
 
 
-def batch(x: Any, n_output: int, values: bool = True) -> nd.NDArray:
+def batch(x: nd.NDArray, n_output: int, values: bool = True) -> nd.NDArray:
     """Accept what a model is called on: an NDArray (batch, n_output) with pixels in [0, 1].
 
     Looking at values waits for the device; ``values=False`` checks only what is known on the host.
     """
     if not isinstance(x, nd.NDArray):
-        raise ValueError(f"x must be an mxnet NDArray, got {type(x).__name__}")
+        raise ValueError(f"x must be an mxnet NDArray or a NumPy array, got {type(x).__name__}")
     if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != n_output:
         raise ValueError(f"x must be a non-empty batch of shape (batch, {n_output}), got {x.shape}")
     if np.dtype(x.dtype).kind != "f":

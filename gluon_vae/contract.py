@@ -2,19 +2,23 @@
 
 A model is a block whose call on a batch (batch, n_output) returns the per-sample loss, (batch,),
 in nats, and leaves the terms of that loss on attributes. ``encoder(x)`` begins with the
-posterior mean, ``decoder(z)`` gives images, ``n_latent`` and ``n_output`` are their widths.
+posterior mean, ``decoder(z)`` gives images, ``n_latent`` and ``n_output`` are their widths. Where
+``n_classes`` is set, the model, its encoder and its decoder are given labels after that: (x, y), (z, y).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
-TERMS = ("loss", "nll", "kl")
+from . import checks
+
+TERMS = ("loss", "nll", "kl", "penalty")
 
 
 def terms(net: Block, loss: nd.NDArray) -> dict[str, nd.NDArray]:
@@ -45,10 +49,39 @@ def to_device(net: Block, x: np.ndarray) -> nd.NDArray:
     return shared.as_in_context(parameter.list_ctx()[0])
 
 
-def batches(x: nd.NDArray, batch_size: int) -> Iterator[nd.NDArray]:
-    """Cut ``x`` into consecutive batches; the last one may be smaller."""
-    for start in range(0, len(x), batch_size):
-        yield x[start : start + batch_size]
+def image_batch(net: Block, x: nd.NDArray | np.ndarray) -> nd.NDArray:
+    """Return what a model was called on as a checked NDArray; NumPy is moved to the model's device."""
+    if isinstance(x, np.ndarray):
+        return to_device(net, checks.images("x", x, net.n_output))
+    return checks.batch(x, net.n_output, values=net.check_input)
+
+
+def label_batch(net: Block, y: Any, x: nd.NDArray) -> nd.NDArray:
+    """Return the labels that a model was called with as a checked NDArray beside ``x``."""
+    if not isinstance(y, nd.NDArray) or net.check_input or y.shape != x.shape[:1]:
+        y = nd.array(checks.labels("y", y, len(x), net.n_classes), ctx=x.context, dtype=np.int32)
+    return y
+
+
+def labels_for(net: Block, y: Any, n: int, name: str = "y") -> tuple[nd.NDArray, ...]:
+    """Return labels on the model's device, a tuple of one; of none for a model that takes no labels."""
+    n_classes = getattr(net, "n_classes", None)
+    if n_classes is None:
+        if y is not None:
+            raise ValueError(f"{name} must be None for a model that takes no labels, got {type(y).__name__}")
+        return ()
+    if y is None:
+        raise ValueError(
+            f"{name} must be {n} integer labels from 0 to {n_classes - 1} for a conditional model, got None"
+        )
+    device = next(iter(net.collect_params().values())).list_ctx()[0]
+    return (nd.array(checks.labels(name, y, n, n_classes), ctx=device, dtype=np.int32),)
+
+
+def batches(arrays: Sequence[nd.NDArray], batch_size: int) -> Iterator[list[nd.NDArray]]:
+    """Cut arrays of equal length into consecutive batches; the last one may be smaller."""
+    for start in range(0, len(arrays[0]), batch_size):
+        yield [array[start : start + batch_size] for array in arrays]
 
 
 @contextmanager

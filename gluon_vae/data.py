@@ -121,7 +121,7 @@ def binarize(x: np.ndarray, seed: int = 0) -> np.ndarray:
         Pixels in {0, 1}, of the dtype of ``x``.
     """
     x = checks.images("x", x)
-    rng = np.random.default_rng(checks.seed("seed", seed))
+    rng = np.random.default_rng(checks.non_negative_int("seed", seed))
     return (rng.random(x.shape, dtype=np.float32) < x).astype(x.dtype)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 
 from mxnet.gluon import HybridBlock, nn
@@ -25,21 +26,100 @@ def mlp(n_input: int, n_hidden: int, n_layers: int, n_output: int, act_type: str
     return net
 
 
-class BernoulliDecoder(HybridBlock):
-    """Pixel probabilities of an image given its latent code.
+def conv_encoder(side: int, channels: Sequence[int], n_output: int, act_type: str) -> nn.HybridSequential:
+    """Stack convolutions with kernel 4 and stride 2, each of which halves the picture, and a linear layer.
 
-    Calling it maps z, (batch, n_latent), to probabilities in [0, 1], (batch, n_output). The child
-    ``logits`` stops one step earlier, at the log-odds, from which the likelihood is computed.
+    Maps flat images (batch, side * side) to (batch, n_output).
+    """
+    net = nn.HybridSequential()
+    net.add(nn.HybridLambda(lambda F, x: F.reshape(x, shape=(-1, 1, side, side))))
+    n_input = 1
+    for n_channels in channels:
+        net.add(nn.Conv2D(n_channels, 4, strides=2, padding=1, activation=act_type, in_channels=n_input))
+        n_input = n_channels
+    net.add(nn.Dense(n_output, in_units=n_input * (side // 2 ** len(channels)) ** 2))
+    return net
+
+
+def conv_decoder(
+    n_latent: int, side: int, channels: Sequence[int], n_maps: int, act_type: str
+) -> nn.HybridSequential:
+    """Mirror ``conv_encoder``: a dense layer, then transposed convolutions, each of which doubles the picture.
+
+    Maps (batch, n_latent) to (batch, n_maps * side * side), one map after the other.
+    """
+    sides = [side // 2**level for level in range(len(channels), -1, -1)]
+    widths = [*reversed(channels), n_maps]
+    # MXNet 1.9.1 cannot differentiate a transposed convolution to a single channel (oneDNN finds no
+    # primitive for its layout): a second one is computed and left out.
+    widths[-1] = max(2, n_maps)
+    net = nn.HybridSequential()
+    net.add(nn.Dense(widths[0] * sides[0] ** 2, activation=act_type, in_units=n_latent))
+    net.add(nn.HybridLambda(lambda F, x: F.reshape(x, shape=(-1, widths[0], sides[0], sides[0]))))
+    for level in range(len(channels)):
+        net.add(
+            nn.Conv2DTranspose(
+                widths[level + 1],
+                4,
+                strides=2,
+                padding=1,
+                output_padding=sides[level + 1] - 2 * sides[level],
+                activation=act_type if level + 1 < len(channels) else None,
+                in_channels=widths[level],
+            )
+        )
+    net.add(nn.HybridLambda(lambda F, x: F.flatten(F.slice_axis(x, axis=1, begin=0, end=n_maps))))
+    return net
+
+
+class Decoder(HybridBlock):
+    """The mean of an image's pixels given its latent code.
+
+    Calling it maps z, (batch, n_latent), to images in [0, 1], (batch, n_output). The child ``logits``
+    stops one step earlier, at the log-odds of the means; where the likelihood has a variance per
+    pixel, as many columns for those follow.
 
     Parameters
     ----------
     logits : HybridBlock
-        Maps (batch, n_latent) to (batch, n_output) log-odds.
+        Maps (batch, n_latent), and a label where the model takes one, to logits.
+    n_output : int
+        Pixels of an image: the columns that are log-odds.
     """
 
-    def __init__(self, logits: HybridBlock, prefix: str | None = None) -> None:
+    def __init__(self, logits: HybridBlock, n_output: int, prefix: str | None = None) -> None:
         super().__init__(prefix=prefix)
         self.logits = logits
+        self._n_output = n_output
 
-    def hybrid_forward(self, F: ModuleType, z: Array) -> Array:
-        return F.sigmoid(self.logits(z))
+    def hybrid_forward(self, F: ModuleType, z: Array, *condition: Array) -> Array:
+        return self.mean(F, self.logits(z, *condition))
+
+    def mean(self, F: ModuleType, logits: Array) -> Array:
+        """Map logits, with or without columns for variances, to images."""
+        return F.sigmoid(F.slice_axis(logits, axis=1, begin=0, end=self._n_output))
+
+
+class Conditioned(HybridBlock):
+    """A network that is told a label: it sees its input with the one-hot label appended.
+
+    Parameters
+    ----------
+    network : HybridBlock
+        Maps (batch, width + n_classes) to anything.
+    n_classes : int
+        Labels are integers from 0 to ``n_classes - 1``.
+    """
+
+    def __init__(self, network: HybridBlock, n_classes: int, prefix: str | None = None) -> None:
+        super().__init__(prefix=prefix)
+        self.network = network
+        self._n_classes, self._dtype = n_classes, "float32"
+
+    def cast(self, dtype: str) -> None:
+        super().cast(dtype)
+        self._dtype = dtype
+
+    def hybrid_forward(self, F: ModuleType, x: Array, y: Array) -> Array:
+        label = F.one_hot(y, depth=self._n_classes, dtype=self._dtype)
+        return self.network(F.concat(x, label, dim=1))

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from . import checkpoint as checkpoints
 from . import checks
 from .adam import Adam
-from .contract import batches, is_initialized, terms, to_device, unchecked
+from .contract import batches, is_initialized, labels_for, terms, to_device, unchecked
 from .evaluation import loss_terms
 
 History = dict[str, list[float]]
@@ -45,6 +45,9 @@ def fit(
     x_train: Any,
     x_test: Any = None,
     *,
+    y_train: Any = None,
+    y_test: Any = None,
+    binarize: bool = False,
     n_epochs: int = 20,
     batch_size: int = 100,
     learning_rate: float = 3e-3,
@@ -59,7 +62,7 @@ def fit(
     """Train a model with Adam and return its learning curves.
 
     The model's call on a batch returns the per-sample loss, shape (batch,), and leaves ``nll`` and
-    ``kl`` on attributes. Parameters that are not initialised yet are drawn on ``device``
+    ``kl``, or those of them it has, on attributes. Parameters that are not initialised yet are drawn on ``device``
     by ``INITIALIZER``; initialised ones are trained further where they are. One ``seed`` fixes the initial
     parameters, the order of the images and the noise.
 
@@ -70,6 +73,11 @@ def fit(
     x_train, x_test : (n, n_output)
         Floating-point images, pixels in [0, 1]. ``x_test`` is only evaluated on, once an epoch,
         with z sampled.
+    y_train, y_test : (n,)
+        Their labels, for a conditional model and for no other.
+    binarize : bool
+        Draw every pixel of a training batch from a Bernoulli distribution with its grey value as
+        probability, anew at every step. ``x_test`` stays as it is given: binarize it once.
     n_epochs, batch_size : int
         The last batch of an epoch may be smaller; it is used too.
     learning_rate : float
@@ -95,8 +103,8 @@ def fit(
     -------
     dict
         Lists of one entry per epoch: ``epoch``, ``train_loss``, ``train_nll``, ``train_kl`` (means
-        over the epoch), ``test_loss``, ``test_nll``, ``test_kl`` (after it; absent without
-        ``x_test``), all in nats per image, ``learning_rate`` at its end, and ``seconds``.
+        over the epoch; those of the terms that the model has), ``test_loss``, ``test_nll``, ``test_kl``
+        (after it; absent without ``x_test``), all in nats per image, ``learning_rate`` at its end, and ``seconds``.
 
     Raises
     ------
@@ -114,7 +122,7 @@ def fit(
     batch_size = checks.positive_int("batch_size", batch_size)
     learning_rate = checks.positive_number("learning_rate", learning_rate)
     schedule = checks.one_of("schedule", schedule, SCHEDULES)
-    seed = checks.seed("seed", seed)
+    seed = checks.non_negative_int("seed", seed)
     if resume and checkpoint is None:
         raise ValueError("resume needs the path of a checkpoint, got checkpoint=None")
 
@@ -124,6 +132,7 @@ def fit(
         "learning_rate": learning_rate,
         "schedule": schedule,
         "seed": seed,
+        "binarize": bool(binarize),
         "training images": zlib.crc32(np.ascontiguousarray(x_train)),
     }
     saved = _read_same_run(checkpoint, run) if resume and Path(checkpoint).exists() else None
@@ -135,8 +144,10 @@ def fit(
         checkpoints.set_parameters(net, saved.parameters, str(checkpoint))
         adam.restore(saved.moments, saved.meta["n_steps"])
         history = saved.meta["history"]
-    x_train = to_device(net, x_train)
-    x_test = None if x_test is None else to_device(net, x_test)
+    train = (to_device(net, x_train), *labels_for(net, y_train, len(x_train), "y_train"))
+    test = None
+    if x_test is not None:
+        test = (to_device(net, x_test), *labels_for(net, y_test, len(x_test), "y_test"))
 
     def decayed(done: float) -> float:
         if schedule == "constant":
@@ -151,12 +162,12 @@ def fit(
         for epoch in range(finished + 1, n_epochs + 1):
             started = time.perf_counter()
             _seed_epoch(seed, epoch)
-            order = np.random.default_rng([seed, epoch]).permutation(len(x_train))
+            order = np.random.default_rng([seed, epoch]).permutation(len(train[0]))
             rates = [decayed((epoch - 1 + i / len(order)) / n_epochs) for i in range(0, len(order), batch_size)]
-            means = _train_epoch(net, adam, x_train, order, batch_size, rates, epoch)
+            means = _train_epoch(net, adam, train, order, batch_size, rates, epoch, binarize)
             row = {"epoch": epoch} | {f"train_{name}": mean for name, mean in means.items()}
-            if x_test is not None:
-                row |= {f"test_{name}": float(v.mean()) for name, v in loss_terms(net, x_test).items()}
+            if test is not None:
+                row |= {f"test_{name}": float(v.mean()) for name, v in loss_terms(net, *test).items()}
             row |= {"learning_rate": rates[-1], "seconds": time.perf_counter() - started}
             for key, value in row.items():
                 history.setdefault(key, []).append(value)
@@ -191,14 +202,15 @@ def _seed_epoch(seed: int, epoch: int) -> None:
 def _train_epoch(
     net: HybridBlock,
     adam: Adam,
-    x_train: nd.NDArray,
+    train: Sequence[nd.NDArray],
     order: np.ndarray,
     batch_size: int,
     rates: Sequence[float],
     epoch: int,
+    binarize: bool,
 ) -> dict[str, float]:
     """Take one step per batch of ``order``; return the means of the loss and its terms."""
-    order = nd.array(order, ctx=x_train.context, dtype=np.int32)
+    order = nd.array(order, ctx=train[0].context, dtype=np.int32)
     totals: dict[str, float] = {}
     running: deque[dict[str, nd.NDArray]] = deque()
     step = 0
@@ -211,11 +223,14 @@ def _train_epoch(
         if not math.isfinite(totals["loss"]):
             raise FloatingPointError(f"the loss stopped being finite in epoch {epoch}, step {step}")
 
-    for batch, rate in zip(batches(order, batch_size), rates):
+    for (rows,), rate in zip(batches([order], batch_size), rates):
+        x, *labels = (array.take(rows) for array in train)
+        if binarize:
+            x = nd.random.uniform(shape=x.shape, ctx=x.context, dtype=x.dtype) < x
         with autograd.record():
-            loss = net(x_train.take(batch))
+            loss = net(x, *labels)
         loss.backward()
-        adam.step(rate, len(batch))
+        adam.step(rate, len(rows))
         running.append(terms(net, loss))
         if len(running) > LOOKAHEAD:
             read_oldest()
@@ -230,4 +245,6 @@ def _train_epoch(
 
 def _summary(row: dict[str, float]) -> str:
     summary = f"loss {row['train_loss']:.1f}"
-    return summary + f", test ELBO {-row['test_loss']:.1f}" if "test_loss" in row else summary
+    if "test_kl" in row:
+        return summary + f", test ELBO {-row['test_loss']:.1f}"
+    return summary + f", test loss {row['test_loss']:.1f}" if "test_loss" in row else summary

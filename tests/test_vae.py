@@ -274,7 +274,9 @@ def test_bad_constructor_arguments_are_named(argument, value):
 @pytest.mark.parametrize(
     ("x", "reason"),
     [
-        (np.zeros((2, N_OUTPUT), np.float32), "NDArray"),
+        ([[0.5] * N_OUTPUT], "NumPy"),
+        (np.zeros((2, N_OUTPUT), np.uint8), "floating point"),
+        (np.zeros((2, N_OUTPUT + 1), np.float32), "shape"),
         (nd.zeros(N_OUTPUT), "non-empty"),
         (nd.zeros((2, N_OUTPUT + 1)), "shape"),
         (nd.zeros((2, 1, 3, 4)), "shape"),
