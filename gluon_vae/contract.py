@@ -4,6 +4,7 @@ A model is a block whose call on a batch (batch, n_output) returns the per-sampl
 in nats, and leaves the terms of that loss on attributes. ``encoder(x)`` begins with the
 posterior mean, ``decoder(z)`` gives images, ``n_latent`` and ``n_output`` are their widths. Where
 ``n_classes`` is set, the model, its encoder and its decoder are given labels after that: (x, y), (z, y).
+A model that draws random numbers in a call takes them as its last argument too; ``draw_noise(x)`` draws them.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ from mxnet.gluon import HybridBlock
 from tqdm import tqdm
 
 from . import checkpoint as checkpoints
-from . import checks
+from . import checks, distributed
 from .adam import Adam
-from .contract import batches, is_initialized, labels_for, terms, to_device, unchecked
+from .contract import TERMS, batches, is_initialized, labels_for, terms, to_device, unchecked
 from .evaluation import loss_terms
 
 History = dict[str, list[float]]
@@ -30,6 +30,7 @@ SCHEDULES = ("cosine", "constant")
 # Twice the variance of Xavier's rule, since a ReLU passes on half of it (He et al. 2015, arXiv 1502.01852).
 INITIALIZER = mx.init.Xavier(magnitude=6)
 FINAL_FRACTION = 0.02  # of the learning rate, where the cosine ends
+TOTALS = "totals"  # the key under which workers sum the terms of the loss
 # Steps the host may run ahead of the device: enough to keep the device busy; without a limit the
 # batches of a whole epoch are cut, and held in memory, before the first one is used.
 LOOKAHEAD = 8
@@ -56,6 +57,7 @@ def fit(
     device: mx.Context | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    kvstore: mx.kv.KVStore | None = None,
     progress: bool = True,
     on_epoch: Callable[[History], None] | None = None,
 ) -> History:
@@ -94,6 +96,11 @@ def fit(
     resume : bool
         Go on from ``checkpoint`` if the file exists, with the same arguments as the run that wrote
         it; interrupted and resumed equals uninterrupted, bit for bit. Without the file, start.
+    kvstore : mxnet.kv.KVStore, optional
+        A 'dist_sync' store that joins several processes, each of which calls ``fit`` with the same
+        arguments. They share every batch among them, so that the result is that of one process but
+        for rounding; the first evaluates, saves and shows the bar. A loss that looks at other images
+        of its batch (the sparse autoencoder's 'kl') sees those of its process only.
     progress : bool
         Show a bar with epoch, training loss and test ELBO.
     on_epoch : callable, optional
@@ -123,6 +130,12 @@ def fit(
     learning_rate = checks.positive_number("learning_rate", learning_rate)
     schedule = checks.one_of("schedule", schedule, SCHEDULES)
     seed = checks.non_negative_int("seed", seed)
+    if kvstore is not None and min(batch_size, len(x_train)) < kvstore.num_workers:
+        raise ValueError(
+            f"batch_size and x_train must have at least one image for each of {kvstore.num_workers} workers, "
+            f"got batch_size={batch_size} and {len(x_train)} images"
+        )
+    leads = kvstore is None or kvstore.rank == 0
     if resume and checkpoint is None:
         raise ValueError("resume needs the path of a checkpoint, got checkpoint=None")
 
@@ -144,9 +157,11 @@ def fit(
         checkpoints.set_parameters(net, saved.parameters, str(checkpoint))
         adam.restore(saved.moments, saved.meta["n_steps"])
         history = saved.meta["history"]
+    if kvstore is not None:
+        _open_store(kvstore, adam)
     train = (to_device(net, x_train), *labels_for(net, y_train, len(x_train), "y_train"))
     test = None
-    if x_test is not None:
+    if x_test is not None and leads:
         test = (to_device(net, x_test), *labels_for(net, y_test, len(x_test), "y_test"))
 
     def decayed(done: float) -> float:
@@ -157,21 +172,23 @@ def fit(
     finished = len(history.get("epoch", []))
     # The finished bar stays in a terminal; in a notebook it would be output that differs at every run.
     leave = sys.stderr.isatty()
-    bar = tqdm(total=n_epochs, initial=finished, desc="training", unit="epoch", disable=not progress, leave=leave)
+    bar = tqdm(
+        total=n_epochs, initial=finished, desc="training", unit="epoch", disable=not (progress and leads), leave=leave
+    )
     with unchecked(net), bar:
         for epoch in range(finished + 1, n_epochs + 1):
             started = time.perf_counter()
             _seed_epoch(seed, epoch)
             order = np.random.default_rng([seed, epoch]).permutation(len(train[0]))
             rates = [decayed((epoch - 1 + i / len(order)) / n_epochs) for i in range(0, len(order), batch_size)]
-            means = _train_epoch(net, adam, train, order, batch_size, rates, epoch, binarize)
+            means = _train_epoch(net, adam, train, order, batch_size, rates, epoch, binarize, kvstore)
             row = {"epoch": epoch} | {f"train_{name}": mean for name, mean in means.items()}
             if test is not None:
                 row |= {f"test_{name}": float(v.mean()) for name, v in loss_terms(net, *test).items()}
             row |= {"learning_rate": rates[-1], "seconds": time.perf_counter() - started}
             for key, value in row.items():
                 history.setdefault(key, []).append(value)
-            if checkpoint is not None:
+            if checkpoint is not None and leads:
                 meta = {"model": type(net).__name__, "config": getattr(net, "config", None), "run": run}
                 meta |= {"n_steps": adam.n_steps, "history": history}
                 checkpoints.write(
@@ -179,7 +196,7 @@ def fit(
                 )
             bar.set_postfix_str(_summary(row), refresh=False)
             bar.update()
-            if on_epoch is not None:
+            if on_epoch is not None and leads:
                 on_epoch(history)
     return history
 
@@ -208,6 +225,7 @@ def _train_epoch(
     rates: Sequence[float],
     epoch: int,
     binarize: bool,
+    kvstore: mx.kv.KVStore | None,
 ) -> dict[str, float]:
     """Take one step per batch of ``order``; return the means of the loss and its terms."""
     order = nd.array(order, ctx=train[0].context, dtype=np.int32)
@@ -224,23 +242,61 @@ def _train_epoch(
             raise FloatingPointError(f"the loss stopped being finite in epoch {epoch}, step {step}")
 
     for (rows,), rate in zip(batches([order], batch_size), rates):
-        x, *labels = (array.take(rows) for array in train)
+        inputs = [array.take(rows) for array in train]
         if binarize:
-            x = nd.random.uniform(shape=x.shape, ctx=x.context, dtype=x.dtype) < x
-        with autograd.record():
-            loss = net(x, *labels)
-        loss.backward()
+            x = inputs[0]
+            inputs[0] = nd.random.uniform(shape=x.shape, ctx=x.context, dtype=x.dtype) < x
+        if kvstore is not None:
+            inputs = _share_of_batch(net, kvstore, *inputs)
+        if inputs:
+            with autograd.record():
+                loss = net(*inputs)
+            loss.backward()
+            running.append(terms(net, loss))
+        else:  # a last batch with fewer images than workers
+            for gradient in adam.gradients().values():
+                gradient[:] = 0
+        if kvstore is not None:
+            distributed.sum_over_workers(kvstore, adam.gradients())
         adam.step(rate, len(rows))
-        running.append(terms(net, loss))
         if len(running) > LOOKAHEAD:
             read_oldest()
     while running:
         read_oldest()
+    if kvstore is not None:
+        sums = nd.array(list(totals.values()) + [0] * (len(TERMS) - len(totals)))
+        distributed.sum_over_workers(kvstore, {TOTALS: sums})
+        totals = dict(zip(totals, sums.asnumpy().astype(float)))
     # A ReLU maps NaN to 0 on the CPU, so that a ruined parameter need not show in the loss.
     for name, parameter in net._collect_params_with_prefix().items():
         if not np.isfinite(parameter.data().asnumpy()).all():
             raise FloatingPointError(f"{name} stopped being finite in epoch {epoch}, by step {step}")
     return {name: total / len(order) for name, total in totals.items()}
+
+
+def _open_store(kvstore: mx.kv.KVStore, adam: Adam) -> None:
+    """Give every worker the first one's parameters, and the store a place for what is summed."""
+    for name, values in adam.weights().items():
+        kvstore.init(name, values)
+        kvstore.pull(name, values)
+    kvstore.init(TOTALS, nd.zeros(len(TERMS)))
+
+
+def _share_of_batch(net: HybridBlock, kvstore: mx.kv.KVStore, x: nd.NDArray, *labels: nd.NDArray) -> list[nd.NDArray]:
+    """Cut this worker's rows out of a batch, its labels and its noise; return nothing if it has none.
+
+    Every worker draws the noise of the whole batch from the same seed: the numbers are then those
+    that a single process would have used.
+    """
+    rows = distributed.share(kvstore, len(x))
+    if rows.start == rows.stop:
+        return []
+    inputs = [array[rows] for array in (x, *labels)]
+    if hasattr(net, "draw_noise"):
+        noise = net.draw_noise(x)
+        of_rows = noise.reshape((-1, len(x), noise.shape[1]))[:, rows]
+        inputs.append(of_rows.reshape((-1, noise.shape[1])))
+    return inputs
 
 
 def _summary(row: dict[str, float]) -> str:

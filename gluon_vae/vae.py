@@ -153,11 +153,16 @@ class ComposedVAE(HybridBlock):
         condition = [label_batch(self, y, x) for y in condition]
         shape = (self.n_samples * x.shape[0], self.n_latent)
         if eps is None:
-            eps = nd.random.normal(shape=shape, ctx=x.context, dtype=x.dtype)
+            eps = self.draw_noise(x)
         elif eps.shape != shape:
             raise ValueError(f"eps must have shape (n_samples * batch, n_latent) = {shape}, got {eps.shape}")
         loss, self.mu, self.log_var, self.output, self.nll, self.kl = super().forward(x, eps, *condition)
         return loss
+
+    def draw_noise(self, x: nd.NDArray) -> nd.NDArray:
+        """Draw the eps that a call on ``x`` needs, (n_samples * batch, n_latent)."""
+        shape = (self.n_samples * x.shape[0], self.n_latent)
+        return nd.random.normal(shape=shape, ctx=x.context, dtype=x.dtype)
 
     def nll_given(self, x: nd.NDArray, z: nd.NDArray, *condition: nd.NDArray) -> nd.NDArray:
         """Negative log-likelihood of images given their codes, -log p(x|z), (batch,) nats per image."""

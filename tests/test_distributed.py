@@ -1,0 +1,150 @@
+"""Several processes, one result: data-parallel training on loopback."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gluon_vae
+from gluon_vae import checkpoint, distributed
+
+# Two hidden layers, two draws, labels, a ragged last batch of one image, and its binarization.
+SCRIPT = """
+import sys
+import numpy as np
+import gluon_vae
+from gluon_vae import checkpoint, distributed
+
+kind, folder = sys.argv[1:]
+x, y = np.random.default_rng(0).random((17, 12), dtype=np.float32), np.arange(17) % 10
+sizes = {"n_hidden": 8, "n_latent": 3, "n_output": 12}
+net, options = {
+    "conditional": (gluon_vae.ConditionalVAE(n_samples=2, **sizes), {"y_train": y, "binarize": True}),
+    "denoising": (gluon_vae.DenoisingAutoencoder(**sizes), {}),
+    "learned": (gluon_vae.VAE(likelihood="gaussian", **sizes), {}),
+}[kind]
+net.hybridize(static_alloc=True, static_shape=True)
+kvstore = distributed.connect() if distributed.is_worker() else None
+history = gluon_vae.fit(net, x, n_epochs=4, batch_size=8, seed=3, kvstore=kvstore, progress=False, **options)
+name = "one" if kvstore is None else f"worker{kvstore.rank}"
+np.savez(f"{folder}/{name}.npz", loss=history["train_loss"], **checkpoint.parameters_of(net))
+"""
+
+
+def environment():
+    return {name: value for name, value in os.environ.items() if not name.startswith("DMLC")}
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "gluon_vae", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
+    )
+
+
+def wait_for(condition, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def family(process):
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def is_over(process):
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("kind", ["conditional", "denoising", "learned"])
+def test_two_workers_end_with_the_weights_of_one_process(kind, tmp_path):
+    command = [sys.executable, "-c", SCRIPT, kind, str(tmp_path)]
+    subprocess.run(command, check=True, env=environment(), timeout=120)
+    distributed.launch(command, 2)
+    one, first, second = (np.load(tmp_path / f"{name}.npz") for name in ("one", "worker0", "worker1"))
+    for name in one.files:
+        np.testing.assert_array_equal(first[name], second[name])
+        np.testing.assert_allclose(first[name], one[name], rtol=1e-5, atol=1e-5)
+    assert one["loss"][-1] < one["loss"][0]  # there was something to agree on
+
+
+@given(n=st.integers(0, 500), n_workers=st.integers(1, 20))
+def test_shares_part_a_batch_evenly(n, n_workers):
+    stores = [SimpleNamespace(rank=rank, num_workers=n_workers) for rank in range(n_workers)]
+    parts = [range(n)[distributed.share(store, n)] for store in stores]
+    assert [i for part in parts for i in part] == list(range(n))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_more_workers_than_images_in_a_batch_are_refused():
+    net = gluon_vae.VAE(n_hidden=4, n_output=12)
+    store = SimpleNamespace(rank=0, num_workers=5)
+    with pytest.raises(ValueError, match="5 workers"):
+        gluon_vae.fit(net, np.zeros((10, 12), np.float32), batch_size=4, kvstore=store)
+
+
+def test_a_failing_worker_is_named_and_no_process_is_left():
+    # The first to be started fails; the other would wait for ever.
+    code = "import os, sys, time; sys.exit(7) if os.environ['DMLC_ROLE'] == 'worker' else 0; time.sleep(600)"
+    with pytest.raises(ChildProcessError, match="worker 1 of 2 ended with exit code 7"):
+        distributed.launch([sys.executable, "-c", code], 2)
+    assert not psutil.Process().children(recursive=True)
+
+
+@pytest.mark.parametrize("victim", ["worker", "launcher"])
+def test_a_killed_process_ends_the_run_and_leaves_nothing_running(victim, tmp_path):
+    launcher = start("--workers", 2, "--epochs", 1000, "--n-hidden", 8, "--out", tmp_path)
+    wait_for((tmp_path / "checkpoint").exists)
+    children = family(launcher)
+    roles = [child.environ().get("DMLC_ROLE") for child in children]
+    assert sorted(roles) == ["scheduler", "server", "worker", "worker"]
+    killed = time.monotonic()
+    (children[roles.index("worker")] if victim == "worker" else psutil.Process(launcher.pid)).kill()
+    output, _ = launcher.communicate(timeout=10)
+    wait_for(lambda: all(map(is_over, children)), seconds=10)
+    assert time.monotonic() - killed < 10
+    assert launcher.returncode != 0
+    if victim == "worker":
+        assert launcher.returncode == 1
+        assert "of 2 was killed by signal 9" in output
+        assert str(tmp_path) in output
+    assert checkpoint.read(tmp_path / "checkpoint").meta["history"]["epoch"]
+
+
+def test_interrupted_workers_resume_to_the_result_of_one_process(tmp_path):
+    options = ("--epochs", 4, "--n-hidden", 8, "--n-layers", 1)
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    launcher = start(*options, "--workers", 2, "--out", together)
+    wait_for((together / "checkpoint").exists)
+    children = family(launcher)
+    launcher.send_signal(signal.SIGINT)
+    output, _ = launcher.communicate(timeout=10)
+    assert launcher.returncode == 130
+    assert "--resume" in output
+    wait_for(lambda: all(map(is_over, children)), seconds=10)
+    done = len(checkpoint.read(together / "checkpoint").meta["history"]["epoch"])
+    assert 1 <= done < 4
+
+    launcher = start(*options, "--workers", 2, "--out", together, "--resume")
+    output, _ = launcher.communicate(timeout=120)
+    assert launcher.returncode == 0, output
+    assert output.count("Test ELBO") == 1
+    single = start(*options, "--out", alone)
+    single.communicate(timeout=120)
+    histories = [json.loads((folder / "history.json").read_text()) for folder in (together, alone)]
+    for term in ("train_loss", "test_loss", "learning_rate"):
+        np.testing.assert_allclose(histories[0][term], histories[1][term], rtol=1e-4)
+    assert {p.name for p in together.iterdir()} == {p.name for p in alone.iterdir()}
