@@ -64,19 +64,27 @@ def label_batch(net: Block, y: Any, x: nd.NDArray) -> nd.NDArray:
     return y
 
 
-def labels_for(net: Block, y: Any, n: int, name: str = "y") -> tuple[nd.NDArray, ...]:
-    """Return labels on the model's device, a tuple of one; of none for a model that takes no labels."""
+def checked_labels(net: Block, y: Any, n: int, name: str = "y") -> np.ndarray | None:
+    """Return ``n`` labels as int64; None for a model that takes no labels."""
     n_classes = getattr(net, "n_classes", None)
     if n_classes is None:
         if y is not None:
             raise ValueError(f"{name} must be None for a model that takes no labels, got {type(y).__name__}")
-        return ()
+        return None
     if y is None:
         raise ValueError(
             f"{name} must be {n} integer labels from 0 to {n_classes - 1} for a conditional model, got None"
         )
+    return checks.labels(name, y, n, n_classes)
+
+
+def labels_for(net: Block, y: Any, n: int, name: str = "y") -> tuple[nd.NDArray, ...]:
+    """Return labels on the model's device, a tuple of one; of none for a model that takes no labels."""
+    y = checked_labels(net, y, n, name)
+    if y is None:
+        return ()
     device = next(iter(net.collect_params().values())).list_ctx()[0]
-    return (nd.array(checks.labels(name, y, n, n_classes), ctx=device, dtype=np.int32),)
+    return (nd.array(y, ctx=device, dtype=np.int32),)
 
 
 def batches(arrays: Sequence[nd.NDArray], batch_size: int) -> Iterator[list[nd.NDArray]]:

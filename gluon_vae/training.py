@@ -21,7 +21,7 @@ from tqdm import tqdm
 from . import checkpoint as checkpoints
 from . import checks, distributed
 from .adam import Adam
-from .contract import TERMS, batches, is_initialized, labels_for, terms, to_device, unchecked
+from .contract import TERMS, batches, checked_labels, is_initialized, labels_for, terms, to_device, unchecked
 from .evaluation import loss_terms
 
 History = dict[str, list[float]]
@@ -123,8 +123,10 @@ def fit(
     """
     n_output = getattr(net, "n_output", None)
     x_train = checks.images("x_train", x_train, n_output)
+    y_train = checked_labels(net, y_train, len(x_train), "y_train")
     if x_test is not None:
         x_test = checks.images("x_test", x_test, x_train.shape[1])
+        y_test = checked_labels(net, y_test, len(x_test), "y_test")
     n_epochs = checks.positive_int("n_epochs", n_epochs)
     batch_size = checks.positive_int("batch_size", batch_size)
     learning_rate = checks.positive_number("learning_rate", learning_rate)
@@ -148,6 +150,8 @@ def fit(
         "binarize": bool(binarize),
         "training images": zlib.crc32(np.ascontiguousarray(x_train)),
     }
+    if y_train is not None:
+        run["training labels"] = zlib.crc32(y_train)
     saved = _read_same_run(checkpoint, run) if resume and Path(checkpoint).exists() else None
     _seed_epoch(seed, 0)
     if not is_initialized(net):
@@ -204,10 +208,9 @@ def fit(
 def _read_same_run(path: str | os.PathLike[str], run: dict[str, Any]) -> checkpoints.Checkpoint:
     saved = checkpoints.read(path)
     for name, value in run.items():
-        if saved.meta["run"][name] != value:
-            raise ValueError(
-                f"{path} cannot be resumed: its run had {name} = {saved.meta['run'][name]}, this one has {value}"
-            )
+        before = saved.meta["run"].get(name)
+        if before != value:
+            raise ValueError(f"{path} cannot be resumed: its run had {name} = {before}, this one has {value}")
     return saved
 
 
