@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` and move it into place if the block succeeds.
 
     The temporary file keeps the suffix, which tells matplotlib the format. It is flushed to disk
-    before the move, and removed if anything fails, so that ``path`` is left as it was.
+    before the move, and removed if anything fails, so that ``path`` is left as it was. What a killed
+    process could not remove, the next call for the same ``path`` does.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    _remove_leftovers(path)
+    handle, temporary = _create_locked(path)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -31,6 +33,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -38,6 +41,36 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+# Whether the writer of a temporary file still lives is asked of the kernel: while it writes it holds
+# a lock on the file, which ends with the process, however that ends. A process number in the name
+# would say less: it may belong to another process by now, and means nothing in another container or
+# on another machine that shares the folder. A file without a name (O_TMPFILE) would leave nothing
+# behind, but it cannot take the place of an existing file, and what writes here wants a path.
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.stem}.partial-"
+
+
+def _create_locked(path: Path) -> tuple[int, Path]:
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=path.suffix)
+        with suppress(OSError):  # without locks on this file system nothing is taken for a leftover either
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.path.exists(name):
+            return handle, Path(name)
+        os.close(handle)  # taken for a leftover in the instant before it was locked
+
+
+def _remove_leftovers(path: Path) -> None:
+    ours = re.compile(re.escape(_prefix(path)) + "[a-z0-9_]{8}" + re.escape(path.suffix))  # as mkstemp names them
+    for name in filter(ours.fullmatch, os.listdir(path.parent)):
+        # An error says that the file is being written, already gone, or not ours to remove.
+        with suppress(OSError), open(path.parent / name, "rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(file.name)
 
 
 def _sync_folder(folder: Path) -> None:
