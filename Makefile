@@ -28,7 +28,7 @@ except OSError as error:
 endef
 export IMPORT_CHECK
 
-.PHONY: run test lab notebooks figures lint format clean
+.PHONY: run test soak lab notebooks figures lint format clean
 
 run: .venv/.run
 	$(BIN)/python -m gluon_vae $(ARGS)
@@ -37,6 +37,10 @@ test: lint
 	$(ONE_THREAD) $(BIN)/pytest -n auto --maxprocesses 4
 	$(ONE_THREAD) $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --nbval \
 		--nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 600 $(NOTEBOOKS)
+
+# Thirty kills of a training process, half of them during a save; `make test` has a few of them.
+soak: .venv/.dev
+	$(ONE_THREAD) $(BIN)/pytest -q -s tests/soak.py
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """Checkpoints: exact resumption, files that are whole or refused, and what survives a kill."""
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import mxnet as mx
 import numpy as np
 import pytest
+import soak
 from conftest import N_OUTPUT
 from mxnet import nd
 
@@ -204,16 +206,18 @@ def uninterrupted(tmp_path_factory):
     out = tmp_path_factory.mktemp("uninterrupted")
     code, _, err = finish(start(out))
     assert code == 0, err
-    return checkpoint.read(out / "checkpoint")
+    return out
 
 
 def assert_same_result(out, uninterrupted):
-    result = checkpoint.read(out / "checkpoint")
-    for name, value in uninterrupted.parameters.items():
+    result, expected = (checkpoint.read(folder / "checkpoint") for folder in (out, uninterrupted))
+    for name, value in expected.parameters.items():
         np.testing.assert_array_equal(result.parameters[name], value)
-    for name, value in uninterrupted.moments.items():
+    for name, value in expected.moments.items():
         np.testing.assert_array_equal(result.moments[name], value)
-    assert without_seconds(result.meta["history"]) == without_seconds(uninterrupted.meta["history"])
+    assert without_seconds(result.meta["history"]) == without_seconds(expected.meta["history"])
+    names = [sorted(path.name for path in folder.iterdir()) for folder in (out, uninterrupted)]
+    assert names[0] == names[1]  # nothing half-written stays
 
 
 def wait_for(path, process):
@@ -234,16 +238,22 @@ def test_ctrl_c_leaves_what_resume_needs(tmp_path, uninterrupted):
     assert_same_result(tmp_path, uninterrupted)
 
 
-@pytest.mark.parametrize("kill", range(2))
-def test_killed_at_a_random_moment_it_resumes_to_the_same_result(tmp_path, uninterrupted, kill):
+def test_the_command_line_killed_resumes_to_the_same_result(tmp_path, uninterrupted):
     process = start(tmp_path)
     wait_for(tmp_path / "checkpoint", process)
-    time.sleep(random.Random(kill).uniform(0, 0.3))
+    time.sleep(random.Random(0).uniform(0, 0.1))
     process.kill()
-    finish(process)
+    code, _, err = finish(process)
+    assert code == -signal.SIGKILL, err
     code, _, err = finish(start(tmp_path, "--resume"))
     assert code == 0, err
     assert_same_result(tmp_path, uninterrupted)
+
+
+# `make soak` has all thirty.
+@pytest.mark.parametrize("kill", [soak.DURING_A_SAVE[i] for i in (4, 11)] + soak.ANYWHERE[:1], ids=str)
+def test_killed_it_resumes_to_the_same_result(tmp_path, kill):
+    soak.check_kill(tmp_path, kill)
 
 
 def test_resume_where_nothing_was_saved_says_so_and_starts(tmp_path, uninterrupted):
@@ -253,8 +263,8 @@ def test_resume_where_nothing_was_saved_says_so_and_starts(tmp_path, uninterrupt
     assert_same_result(tmp_path, uninterrupted)
 
 
-def test_resume_with_other_options_ends_with_code_2_and_one_sentence(tmp_path):
-    assert finish(start(tmp_path))[0] == 0
+def test_resume_with_other_options_ends_with_code_2_and_one_sentence(tmp_path, uninterrupted):
+    shutil.copy(uninterrupted / "checkpoint", tmp_path)
     code, _, err = finish(start(tmp_path, "--resume", "--seed", "5"))
     assert code == 2
     assert "seed" in err.strip().splitlines()[-1]

@@ -304,7 +304,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send(b"", len(content))
         for i in range(len(content)):
             self.wfile.write(content[i : i + 1])
-            if self.server.over.wait(0.05):
+            if self.server.over.wait(0.01):
                 break
 
     def be_endless(self, content):
