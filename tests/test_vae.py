@@ -249,27 +249,6 @@ def test_noise_differs_between_calls_and_follows_the_seed(make_vae, pixels):
     np.testing.assert_array_equal(net(nd.array(pixels)).asnumpy(), first)
 
 
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        ("n_hidden", 0),
-        ("n_hidden", 1.5),
-        ("n_latent", -1),
-        ("n_latent", True),
-        ("n_layers", 0),
-        ("n_output", "784"),
-        ("n_samples", 0),
-        ("batch_size", 0),
-        ("beta", 0),
-        ("beta", float("nan")),
-        ("act_type", "relu6"),
-    ],
-)
-def test_bad_constructor_arguments_are_named(argument, value):
-    with pytest.raises(ValueError, match=argument):
-        gluon_vae.VAE(**{argument: value})
-
-
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("x", "reason"),
