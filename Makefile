@@ -28,7 +28,7 @@ except OSError as error:
 endef
 export IMPORT_CHECK
 
-.PHONY: run test soak lab notebooks figures lint format clean
+.PHONY: run test soak lab notebooks figures bench lint format clean
 
 run: .venv/.run
 	$(BIN)/python -m gluon_vae $(ARGS)
@@ -59,8 +59,12 @@ notebooks: .venv/.dev
 figures: .venv/.run
 	$(BIN)/python -m gluon_vae --data $(DATA) --epochs 50 --out figures
 
+# The peers' environments are made on demand, in benchmarks/.
+bench: .venv/.run
+	$(BIN)/python benchmarks/run.py --data $(DATA) $(ARGS)
+
 clean:
-	rm -rf .venv out build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv benchmarks/.venv-* out build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # What running needs comes first and alone, so that the first picture comes soon.

@@ -1,0 +1,65 @@
+"""Contestant: this package, through ``gluon_vae.fit``, ``encode`` and ``generate``."""
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd, nd
+from worker import CHANNELS, CONV_LATENT, N_HIDDEN, N_LATENT, Channel, check_batch, load_images, start_parameters
+
+import gluon_vae
+
+
+def main() -> None:
+    """Build the model from the common parameters and serve."""
+    channel = Channel()
+    options = channel.options
+    x_train, x_test = load_images(options)
+    if options.get("model") == "conv":
+        net = gluon_vae.ConvVAE(CHANNELS, CONV_LATENT)
+    else:
+        net = gluon_vae.VAE(n_hidden=N_HIDDEN, n_latent=N_LATENT, n_layers=2)
+    net.hybridize(static_alloc=True, static_shape=True)
+    mx.random.seed(options["seed"])
+    net.initialize(gluon_vae.training.INITIALIZER)
+    if options.get("model") != "conv":
+        for parameter, value in zip(net.collect_params().values(), start_parameters(options), strict=True):
+            parameter.set_data(nd.array(value))
+
+    def check() -> dict:
+        x, eps = map(nd.array, check_batch(options))
+        with autograd.record():
+            loss = net(x, eps).mean()
+        loss.backward()
+        squares = [(parameter.grad() ** 2).sum().asscalar() for parameter in net.collect_params().values()]
+        return {"loss": float(loss.asscalar()), "gradient": float(np.sqrt(np.sum(squares)))}
+
+    def epoch() -> None:
+        """Train; every epoch after the first waits for its own command."""
+
+        def answer_and_wait(history: dict) -> None:
+            channel.answer(**{key: values[-1] for key, values in history.items()})
+            channel.wait()
+
+        gluon_vae.fit(
+            net,
+            x_train,
+            x_test if options["evaluate"] else None,
+            n_epochs=options["n_epochs"],
+            batch_size=options["batch_size"],
+            learning_rate=options["learning_rate"],
+            schedule=options["schedule"],
+            seed=options["seed"],
+            progress=False,
+            on_epoch=answer_and_wait,
+        )
+
+    z = gluon_vae.prior_draws(len(x_test), net.n_latent)
+    channel.serve(
+        check=check,
+        epoch=epoch,
+        encode=lambda: {"sum": float(gluon_vae.encode(net, x_test).sum())},
+        decode=lambda: {"sum": float(gluon_vae.generate(net, z).sum())},
+    )
+
+
+if __name__ == "__main__":
+    main()

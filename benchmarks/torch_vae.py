@@ -1,0 +1,134 @@
+"""Contestant: the same models in PyTorch.
+
+``form`` is "default" (eager, Adam as it comes), "fused" (eager, fused Adam, denormal floats flushed to
+zero) or "compiled" (the same with the loss through torch.compile).
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from worker import (
+    CHANNELS,
+    CONV_LATENT,
+    N_LATENT,
+    N_OUTPUT,
+    WIDTHS,
+    Channel,
+    check_batch,
+    load_images,
+    shuffled,
+    start_parameters,
+)
+
+
+def dense(widths: tuple[int, ...]) -> nn.Sequential:
+    """Stack linear layers with ReLU between them."""
+    layers: list[nn.Module] = []
+    for n_input, n_units in pairwise(widths):
+        layers += [nn.Linear(n_input, n_units), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def convolutional() -> tuple[nn.Sequential, nn.Sequential]:
+    """Kernel 4 and stride 2 at each of three levels: 28, 14, 7, 3 pixels, and back."""
+    encoder, decoder = [nn.Unflatten(1, (1, 28, 28))], []
+    for n_input, n_units in zip((1, *CHANNELS), CHANNELS):
+        encoder += [nn.Conv2d(n_input, n_units, 4, 2, 1), nn.ReLU()]
+    encoder += [nn.Flatten(), nn.Linear(CHANNELS[-1] * 9, 2 * CONV_LATENT)]
+    decoder += [nn.Linear(CONV_LATENT, CHANNELS[-1] * 9), nn.ReLU(), nn.Unflatten(1, (CHANNELS[-1], 3, 3))]
+    for n_input, n_units, extra in zip(CHANNELS[::-1], (*CHANNELS[-2::-1], 1), (1, 0, 0)):
+        decoder += [nn.ConvTranspose2d(n_input, n_units, 4, 2, 1, extra), nn.ReLU()]
+    return nn.Sequential(*encoder), nn.Sequential(*decoder[:-1], nn.Flatten())
+
+
+class TorchVAE(nn.Module):
+    """Encoder and decoder; a call returns the mean negative ELBO of a batch."""
+
+    def __init__(self, model: str | None) -> None:
+        super().__init__()
+        if model == "conv":
+            self.encoder, self.decoder = convolutional()
+        else:
+            self.encoder, self.decoder = map(dense, WIDTHS)
+        self.n_latent = CONV_LATENT if model == "conv" else N_LATENT
+
+    def forward(self, x: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
+        mu, log_var = self.encoder(x).chunk(2, dim=1)
+        logits = self.decoder(mu + torch.exp(0.5 * log_var) * eps)
+        nll = functional.binary_cross_entropy_with_logits(logits, x, reduction="sum")
+        kl = 0.5 * (mu.square() + log_var.exp() - 1 - log_var).sum()
+        return (nll + kl) / len(x)
+
+
+def initialize_conv(net: nn.Module) -> None:
+    """Draw weights of the size that this package draws; they matter for the loss, not for the speed."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.xavier_uniform_(layer.weight, gain=2**0.5)
+            nn.init.zeros_(layer.bias)
+
+
+def main() -> None:
+    """Build the model from the common parameters and serve."""
+    channel = Channel()
+    options = channel.options
+    torch.manual_seed(options["seed"])
+    torch.set_num_threads(options["threads"])
+    fast = options["form"] != "default"
+    torch.set_flush_denormal(fast)
+    x_train, x_test = map(torch.from_numpy, load_images(options))
+    net = TorchVAE(options.get("model"))
+    if options.get("model") == "conv":
+        initialize_conv(net)
+    else:
+        with torch.no_grad():
+            for parameter, value in zip(net.parameters(), start_parameters(options), strict=True):
+                parameter.copy_(torch.from_numpy(value))
+    adam = torch.optim.Adam(net.parameters(), lr=options["learning_rate"], fused=True if fast else None)
+    loss_of = torch.compile(net) if options["form"] == "compiled" else net
+    n_epochs = 0
+
+    def check() -> dict:
+        net.zero_grad()
+        loss = loss_of(*map(torch.from_numpy, check_batch(options)))
+        loss.backward()
+        squares = sum(float(parameter.grad.square().sum()) for parameter in net.parameters())
+        net.zero_grad()
+        return {"loss": float(loss), "gradient": float(np.sqrt(squares))}
+
+    def epoch() -> dict:
+        nonlocal n_epochs
+        n_epochs += 1
+        order = torch.from_numpy(shuffled(options, len(x_train), n_epochs))
+        total = torch.zeros(())
+        for rows in order:
+            x = x_train[rows]
+            loss = loss_of(x, torch.randn(len(x), net.n_latent))
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            total += loss.detach()
+        return {"train_loss": float(total) / len(order)}
+
+    z = torch.from_numpy(np.random.default_rng(0).standard_normal((len(x_test), net.n_latent), dtype=np.float32))
+    rows = options.get("rows", len(x_test))
+
+    @torch.no_grad()
+    def encode() -> dict:
+        parts = [net.encoder(x)[:, : net.n_latent].numpy() for x in x_test.split(rows)]
+        return {"sum": float(np.concatenate(parts).sum())}
+
+    @torch.no_grad()
+    def decode() -> dict:
+        parts = [torch.sigmoid(net.decoder(some)).numpy() for some in z.split(rows)]
+        return {"sum": float(np.concatenate(parts).sum())}
+
+    assert x_train.shape[1] == N_OUTPUT
+    channel.serve(check=check, epoch=epoch, encode=encode, decode=decode)
+
+
+if __name__ == "__main__":
+    main()
