@@ -1,6 +1,5 @@
 """Contestant: this package, through ``gluon_vae.fit``, ``encode`` and ``generate``."""
 
-import mxnet as mx
 import numpy as np
 from mxnet import autograd, nd
 from worker import CHANNELS, CONV_LATENT, N_HIDDEN, N_LATENT, Channel, check_batch, load_images, start_parameters
@@ -13,16 +12,16 @@ def main() -> None:
     channel = Channel()
     options = channel.options
     x_train, x_test = load_images(options)
-    if options.get("model") == "conv":
+    if options["model"] == "conv":
         net = gluon_vae.ConvVAE(CHANNELS, CONV_LATENT)
     else:
         net = gluon_vae.VAE(n_hidden=N_HIDDEN, n_latent=N_LATENT, n_layers=2)
     net.hybridize(static_alloc=True, static_shape=True)
-    mx.random.seed(options["seed"])
-    net.initialize(gluon_vae.training.INITIALIZER)
-    if options.get("model") != "conv":
-        for parameter, value in zip(net.collect_params().values(), start_parameters(options), strict=True):
-            parameter.set_data(nd.array(value))
+    net.initialize()
+    for parameter, value in zip(net.collect_params().values(), start_parameters(options), strict=True):
+        # The convolutional decoder ends in two maps and drops the second; it starts from zeros.
+        missing = [(0, n - m) for n, m in zip(parameter.shape, value.shape)]
+        parameter.set_data(nd.array(np.pad(value, missing)))
 
     def check() -> dict:
         x, eps = map(nd.array, check_batch(options))

@@ -23,7 +23,7 @@ import numpy as np
 import report
 from environments import HERE, confine, machine
 from parts import PARTS, Setup
-from worker import N_LATENT, N_OUTPUT, WIDTHS
+from worker import CHANNELS, CONV_LATENT, CONV_SIDE, N_LATENT, N_OUTPUT, WIDTHS
 
 import gluon_vae
 from gluon_vae.storage import write_json
@@ -67,15 +67,27 @@ def write_inputs(folder: Path, x_train: np.ndarray, x_test: np.ndarray, seed: in
     np.save(folder / "x_train.npy", x_train)
     np.save(folder / "x_test.npy", x_test)
     rng = np.random.default_rng(seed)
-    parameters = []
-    for widths in WIDTHS:
-        for n_input, n_units in pairwise(widths):
-            bound = np.sqrt(12 / (n_input + n_units))  # the package's INITIALIZER
-            parameters += [rng.uniform(-bound, bound, (n_units, n_input)), np.zeros(n_units)]
-    np.savez(folder / "start.npz", **{f"{i:02d}": p.astype(np.float32) for i, p in enumerate(parameters)})
-    eps = rng.standard_normal((100, N_LATENT), dtype=np.float32)
-    np.savez(folder / "check.npz", x=x_train[:100], eps=eps)
+    for model, n_latent in (("mlp", N_LATENT), ("conv", CONV_LATENT)):
+        parameters = []
+        for shape, n_units in parameter_shapes(model):
+            field = np.prod(shape[2:], dtype=int)
+            bound = np.sqrt(12 / (field * (shape[0] + shape[1])))  # the package's INITIALIZER
+            parameters += [rng.uniform(-bound, bound, shape), np.zeros(n_units)]
+        named = {f"{i:02d}": array.astype(np.float32) for i, array in enumerate(parameters)}
+        np.savez(folder / f"start-{model}.npz", **named)
+        eps = rng.standard_normal((100, n_latent), dtype=np.float32)
+        np.savez(folder / f"check-{model}.npz", x=x_train[:100], eps=eps)
     assert x_train.shape[1] == N_OUTPUT
+
+
+def parameter_shapes(model: str) -> list[tuple[tuple[int, ...], int]]:
+    """Return the shape of the weight and the size of the bias of every layer, the encoder's first."""
+    if model == "mlp":
+        return [((n_units, n_input), n_units) for widths in WIDTHS for n_input, n_units in pairwise(widths)]
+    flat = CHANNELS[-1] * CONV_SIDE**2
+    down = [((n_units, n_input, 4, 4), n_units) for n_input, n_units in pairwise((1, *CHANNELS))]
+    up = [((n_input, n_units, 4, 4), n_units) for n_input, n_units in pairwise((*reversed(CHANNELS), 1))]
+    return [*down, ((2 * CONV_LATENT, flat), 2 * CONV_LATENT), ((flat, CONV_LATENT), flat), *up]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder), x_train[:n_images], x_test, seed=0)
         options = {"folder": folder, "seed": 0, "threads": args.threads, "batch_size": 100, "n_images": n_images}
-        options |= {"learning_rate": 1e-3, "schedule": "constant"}
+        options |= {"model": "mlp", "learning_rate": 1e-3, "schedule": "constant"}
         pythons = {"torch": args.torch, "jax": args.jax}
         setup = Setup(options, args.data, full, args.quick, args.patience, pythons)
         for name in names:

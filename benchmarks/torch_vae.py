@@ -13,6 +13,7 @@ from torch.nn import functional
 from worker import (
     CHANNELS,
     CONV_LATENT,
+    CONV_SIDE,
     N_LATENT,
     N_OUTPUT,
     WIDTHS,
@@ -34,12 +35,14 @@ def dense(widths: tuple[int, ...]) -> nn.Sequential:
 
 def convolutional() -> tuple[nn.Sequential, nn.Sequential]:
     """Kernel 4 and stride 2 at each of three levels: 28, 14, 7, 3 pixels, and back."""
-    encoder, decoder = [nn.Unflatten(1, (1, 28, 28))], []
-    for n_input, n_units in zip((1, *CHANNELS), CHANNELS):
+    flat = CHANNELS[-1] * CONV_SIDE**2
+    encoder: list[nn.Module] = [nn.Unflatten(1, (1, 28, 28))]
+    for n_input, n_units in pairwise((1, *CHANNELS)):
         encoder += [nn.Conv2d(n_input, n_units, 4, 2, 1), nn.ReLU()]
-    encoder += [nn.Flatten(), nn.Linear(CHANNELS[-1] * 9, 2 * CONV_LATENT)]
-    decoder += [nn.Linear(CONV_LATENT, CHANNELS[-1] * 9), nn.ReLU(), nn.Unflatten(1, (CHANNELS[-1], 3, 3))]
-    for n_input, n_units, extra in zip(CHANNELS[::-1], (*CHANNELS[-2::-1], 1), (1, 0, 0)):
+    encoder += [nn.Flatten(), nn.Linear(flat, 2 * CONV_LATENT)]
+    decoder: list[nn.Module] = [nn.Linear(CONV_LATENT, flat), nn.ReLU()]
+    decoder += [nn.Unflatten(1, (CHANNELS[-1], CONV_SIDE, CONV_SIDE))]
+    for (n_input, n_units), extra in zip(pairwise((*reversed(CHANNELS), 1)), (1, 0, 0)):
         decoder += [nn.ConvTranspose2d(n_input, n_units, 4, 2, 1, extra), nn.ReLU()]
     return nn.Sequential(*encoder), nn.Sequential(*decoder[:-1], nn.Flatten())
 
@@ -47,7 +50,7 @@ def convolutional() -> tuple[nn.Sequential, nn.Sequential]:
 class TorchVAE(nn.Module):
     """Encoder and decoder; a call returns the mean negative ELBO of a batch."""
 
-    def __init__(self, model: str | None) -> None:
+    def __init__(self, model: str) -> None:
         super().__init__()
         if model == "conv":
             self.encoder, self.decoder = convolutional()
@@ -63,14 +66,6 @@ class TorchVAE(nn.Module):
         return (nll + kl) / len(x)
 
 
-def initialize_conv(net: nn.Module) -> None:
-    """Draw weights of the size that this package draws; they matter for the loss, not for the speed."""
-    for layer in net.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.xavier_uniform_(layer.weight, gain=2**0.5)
-            nn.init.zeros_(layer.bias)
-
-
 def main() -> None:
     """Build the model from the common parameters and serve."""
     channel = Channel()
@@ -80,13 +75,10 @@ def main() -> None:
     fast = options["form"] != "default"
     torch.set_flush_denormal(fast)
     x_train, x_test = map(torch.from_numpy, load_images(options))
-    net = TorchVAE(options.get("model"))
-    if options.get("model") == "conv":
-        initialize_conv(net)
-    else:
-        with torch.no_grad():
-            for parameter, value in zip(net.parameters(), start_parameters(options), strict=True):
-                parameter.copy_(torch.from_numpy(value))
+    net = TorchVAE(options["model"])
+    with torch.no_grad():
+        for parameter, value in zip(net.parameters(), start_parameters(options), strict=True):
+            parameter.copy_(torch.from_numpy(value))
     adam = torch.optim.Adam(net.parameters(), lr=options["learning_rate"], fused=True if fast else None)
     loss_of = torch.compile(net) if options["form"] == "compiled" else net
     n_epochs = 0

@@ -18,6 +18,7 @@ import numpy as np
 N_HIDDEN, N_LATENT, N_OUTPUT = 400, 2, 784  # the flagship: 784-400-400-2 and back
 WIDTHS = ((N_OUTPUT, N_HIDDEN, N_HIDDEN, 2 * N_LATENT), (N_LATENT, N_HIDDEN, N_HIDDEN, N_OUTPUT))
 CHANNELS, CONV_LATENT = (16, 32, 64), 100
+CONV_SIDE = 3  # 28 pixels, halved three times
 
 
 class Channel:
@@ -66,13 +67,13 @@ def load_images(options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 def start_parameters(options: dict[str, Any]) -> list[np.ndarray]:
     """Return the parameters that every contestant starts from: weight (out, in) and bias of each layer in turn."""
-    with np.load(Path(options["folder"]) / "start.npz") as file:
+    with np.load(Path(options["folder"]) / f"start-{options['model']}.npz") as file:
         return [file[f"{i:02d}"] for i in range(len(file.files))]
 
 
 def check_batch(options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Return the images and the noise on which the contestants' losses and gradients are compared."""
-    with np.load(Path(options["folder"]) / "check.npz") as file:
+    with np.load(Path(options["folder"]) / f"check-{options['model']}.npz") as file:
         return file["x"], file["eps"]
 
 
