@@ -160,6 +160,12 @@ def test_damaged_file_is_named(tmp_path, files, damage, suffix, monkeypatch):
     check_sentence(error)
 
 
+def test_no_more_than_a_limit_is_decompressed(tmp_path, files, monkeypatch):
+    monkeypatch.setattr(data, "MAX_BYTES", 100)  # less than the right content, which hence is not recognized
+    with pytest.raises(ValueError, match="damaged"):
+        load_mnist(write(tmp_path / "mnist", files))
+
+
 @pytest.mark.parametrize("suffix", [".gz", ""])
 def test_swapped_files_are_told_by_name(tmp_path, files, suffix):
     folder = write(tmp_path / "mnist", files, suffix)
