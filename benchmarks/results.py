@@ -60,17 +60,17 @@ EXPERIMENTS = {
         "ConditionalVAE 400-400, 2-D", lambda: gluon_vae.ConditionalVAE(n_hidden=400, n_layers=2, n_latent=2), 20
     ),
     "gaussian-fixed": Experiment(
-        "VAE 400-400, 20-D, Gaussian, variance 0.098", _mlp(20, likelihood="gaussian", variance=0.098), 20
+        "VAE 400-400, 20-D, Gaussian, variance 0.098", _mlp(20, likelihood="gaussian", variance=0.098), 10
     ),
     "gaussian-learned": Experiment(
-        "VAE 400-400, 20-D, Gaussian, one learned variance", _mlp(20, likelihood="gaussian"), 20
+        "VAE 400-400, 20-D, Gaussian, one learned variance", _mlp(20, likelihood="gaussian"), 10
     ),
     "gaussian-per-pixel": Experiment(
-        "VAE 400-400, 20-D, Gaussian, variance per pixel", _mlp(20, likelihood="gaussian", variance="per-pixel"), 20
+        "VAE 400-400, 20-D, Gaussian, variance per pixel", _mlp(20, likelihood="gaussian", variance="per-pixel"), 10
     ),
-    "autoencoder": Experiment("Autoencoder 400-400, 32-D", _plain(gluon_vae.Autoencoder), 20),
-    "sparse": Experiment("SparseAutoencoder 400-400, 32-D", _plain(gluon_vae.SparseAutoencoder), 20),
-    "denoising": Experiment("DenoisingAutoencoder 400-400, 32-D", _plain(gluon_vae.DenoisingAutoencoder), 20),
+    "autoencoder": Experiment("Autoencoder 400-400, 32-D", _plain(gluon_vae.Autoencoder), 10),
+    "sparse": Experiment("SparseAutoencoder 400-400, 32-D", _plain(gluon_vae.SparseAutoencoder), 10),
+    "denoising": Experiment("DenoisingAutoencoder 400-400, 32-D", _plain(gluon_vae.DenoisingAutoencoder), 10),
     "binarized-50": Experiment(
         "VAE 200-200 tanh, 50-D",
         lambda: gluon_vae.VAE(n_hidden=200, n_layers=2, n_latent=50, act_type="tanh"),
