@@ -4,7 +4,7 @@
     python benchmarks/results.py vae-20 --seeds 0    some of it
     python benchmarks/results.py --table             write the table into README.md from the recorded runs
 
-Every run is recorded in benchmarks/results/results.json as soon as it ends.
+Every run is recorded in benchmarks/results/results.json as soon as it ends; one that was interrupted goes on.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ EXPERIMENTS = {
 }
 
 
-def run(experiment: Experiment, seed: int, data: gluon_vae.data.Mnist) -> dict[str, Any]:
-    """Train one model; return what it reached on the test images, in nats per image."""
+def run(experiment: Experiment, seed: int, data: gluon_vae.data.Mnist, checkpoint: Path) -> dict[str, Any]:
+    """Train one model, from its checkpoint if there is one; return what it reached in nats per image."""
     net = experiment.make()
     net.hybridize(static_alloc=True, static_shape=True)
     if experiment.initializer is not None:
@@ -102,6 +102,8 @@ def run(experiment: Experiment, seed: int, data: gluon_vae.data.Mnist) -> dict[s
         n_epochs=experiment.n_epochs,
         learning_rate=experiment.learning_rate,
         seed=seed,
+        checkpoint=checkpoint,
+        resume=True,
     )
     result = {name: history[name][-1] for name in history if name.startswith(("train_", "test_"))}
     result["seconds"] = sum(history["seconds"])
@@ -161,16 +163,19 @@ def main() -> None:
             temporary.write_text(text, encoding="utf-8")
         return
     data = gluon_vae.load_mnist(args.data)
+    RECORD.parent.mkdir(exist_ok=True)
     for name in args.names or EXPERIMENTS:
         for seed in EXPERIMENTS[name].seeds if args.seeds is None else args.seeds:
             if str(seed) in _recorded().get(name, {}):
                 continue
             print(f"{name}, seed {seed}")
-            result = run(EXPERIMENTS[name], seed, data) | {"threads": os.environ.get("OMP_NUM_THREADS", "all")}
+            checkpoint = RECORD.parent / f"{name}-{seed}.checkpoint"
+            result = run(EXPERIMENTS[name], seed, data, checkpoint)
+            result["threads"] = os.environ.get("OMP_NUM_THREADS", "all")
             record = _recorded()
             record.setdefault(name, {})[str(seed)] = result
-            RECORD.parent.mkdir(exist_ok=True)
             write_json(RECORD, record)
+            checkpoint.unlink()
             print(
                 f"test loss {result['test_loss']:.2f} nats per image, grey"
                 if not EXPERIMENTS[name].binarized
