@@ -15,6 +15,8 @@ LIKELIHOODS = ("bernoulli", "gaussian")
 LEARNED = ("learned", "per-pixel")
 # The variance that a learned one starts from: about that of all pixels of grey MNIST.
 START_VARIANCE = 0.1
+# Adam moves every parameter by about the learning rate a step; a single one has no others to help it along.
+GAIN = 10
 
 
 class Bernoulli(HybridBlock):
@@ -90,7 +92,9 @@ class Gaussian(HybridBlock):
         """Split logits into the mean and the log-variance."""
         if self._kind not in LEARNED:
             return F.sigmoid(logits), math.log(self._kind)
-        if self._kind == "per-pixel":
+        if self._kind == "learned":
+            raw = GAIN * raw
+        else:
             raw = F.slice_axis(logits, axis=1, begin=self._n_output, end=None)
             logits = F.slice_axis(logits, axis=1, begin=0, end=self._n_output)
         # Softplus bends a log-variance smoothly towards its floor, so that its gradient never dies.

@@ -112,6 +112,8 @@ class ComposedVAE(HybridBlock):
         self.decoder = Decoder(decoder, self.n_output)
         if isinstance(likelihood, str):
             likelihood = likelihoods.make(likelihood, self.n_output, variance, min_std)
+        elif not isinstance(likelihood, HybridBlock):
+            raise ValueError(f"likelihood must be a name or a HybridBlock, got {type(likelihood).__name__}")
         self.likelihood = likelihood
         self._arguments: dict[str, Any] | None = None
 
