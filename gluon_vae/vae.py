@@ -54,8 +54,8 @@ class ComposedVAE(HybridBlock):
     n_samples : int
         Monte-Carlo draws of z per image, over which the negative log-likelihood is averaged.
     beta : float
-        Weight of the KL in the loss; only with 1 is the loss a bound of -log p(x). To change the
-        attribute of a hybridized model, hybridize it again.
+        Weight of the KL in the loss. With 1 the loss bounds -log p(x), with more it is a looser bound,
+        with less it is none. To change the attribute of a hybridized model, hybridize it again.
     check_input : bool
         Check the pixel values at every call, which waits for the device. Shape and dtype are
         checked in any case.
