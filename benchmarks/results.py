@@ -39,6 +39,7 @@ class Experiment(NamedTuple):
     n_epochs: int
     seeds: tuple[int, ...] = (0, 1, 2)
     learning_rate: float = 3e-3
+    batch_size: int = 100
     binarized: bool = False
     initializer: mx.init.Initializer | None = None  # fit's own if None
 
@@ -54,8 +55,8 @@ def _plain(kind: type[gluon_vae.Autoencoder], **arguments: Any) -> Callable[[], 
 EXPERIMENTS = {
     "vae-2": Experiment("VAE 400-400, 2-D", _mlp(2), 20),
     "vae-2-long": Experiment("VAE 400-400, 2-D", _mlp(2), 50),
-    "vae-20": Experiment("VAE 400-400, 20-D", _mlp(20), 30),
-    "conv-100": Experiment("ConvVAE 16/32/64, 100-D", lambda: gluon_vae.ConvVAE(), 20, (0,)),
+    "vae-20": Experiment("VAE 400-400, 20-D", _mlp(20), 30, learning_rate=2e-3),
+    "conv-100": Experiment("ConvVAE 16/32/64, 100-D", gluon_vae.ConvVAE, 20, (0,), learning_rate=2e-3, batch_size=50),
     "conditional-2": Experiment(
         "ConditionalVAE 400-400, 2-D", lambda: gluon_vae.ConditionalVAE(n_hidden=400, n_layers=2, n_latent=2), 20
     ),
@@ -76,9 +77,9 @@ EXPERIMENTS = {
         lambda: gluon_vae.VAE(n_hidden=200, n_layers=2, n_latent=50, act_type="tanh"),
         300,
         (0,),
-        2e-3,
-        True,
-        mx.init.Xavier(),
+        learning_rate=2e-3,
+        binarized=True,
+        initializer=mx.init.Xavier(),
     ),
 }
 
@@ -100,6 +101,7 @@ def run(experiment: Experiment, seed: int, data: gluon_vae.data.Mnist, checkpoin
         y_test=data.y_test if conditional else None,
         binarize=experiment.binarized,
         n_epochs=experiment.n_epochs,
+        batch_size=experiment.batch_size,
         learning_rate=experiment.learning_rate,
         seed=seed,
         checkpoint=checkpoint,
