@@ -181,12 +181,12 @@ def test_generate_and_pixel_variance(make_vae, kind):
     z = gluon_vae.prior_draws(4, 3)
     mean, again = gluon_vae.generate(net, z), gluon_vae.generate(net, z)
     np.testing.assert_array_equal(mean, again)
-    draws = np.stack([gluon_vae.generate(net, z, pixels="sample", seed=seed) for seed in range(2000)])
+    draws = np.stack([gluon_vae.generate(net, z, pixels="sample", seed=seed) for seed in range(500)])
     np.testing.assert_array_equal(draws[3], gluon_vae.generate(net, z, pixels="sample", seed=3))
     claimed = gluon_vae.pixel_variance(net, z)
     assert claimed.shape == mean.shape == draws.shape[1:]
-    assert (np.abs(draws.mean(axis=0) - mean) < 5 * np.sqrt(claimed / 2000)).all()
-    assert np.abs(draws.var(axis=0) / claimed - 1).max() < 0.5
+    assert (np.abs(draws.mean(axis=0) - mean) < 5 * np.sqrt(claimed / 500)).all()
+    assert np.abs(draws.var(axis=0) - claimed).max() < 0.25 * claimed.max()
 
 
 def test_learned_variance_trains_to_the_mean_squared_error(make_vae):
