@@ -46,19 +46,20 @@ class Contestant:
             env=os.environ | {"PYTHONPATH": path},
         )
         try:
-            self._read()  # the answer that says it is ready
+            self._processor = self._read()["processor"]  # the answer that says it is ready
         except Absent:
             self.stop()
             raise
 
     def ask(self, command: str) -> dict[str, Any]:
-        """Have a command done; return the answer with the ``seconds`` it took, measured here."""
+        """Have a command done; return the answer with the ``seconds`` and ``processor_seconds`` that it took."""
         time.sleep(PAUSE)
         started = time.perf_counter()
         with suppress(BrokenPipeError):  # it has died; reading says so
             print(command, file=self._process.stdin, flush=True)
         answer = self._read()
-        return answer | {"seconds": time.perf_counter() - started}
+        used, self._processor = answer["processor"] - self._processor, answer["processor"]
+        return answer | {"seconds": time.perf_counter() - started, "processor_seconds": used}
 
     def _read(self) -> dict[str, Any]:
         for line in self._process.stdout:

@@ -20,8 +20,9 @@ JAX_STEP, JAX_SCAN = "JAX, a call per step", "JAX, a call per epoch (scan)"
 LIMIT_TORCH, LIMIT_MXNET = "matrix products alone (MKL)", "matrix products alone (oneDNN)"
 SPEED_TARGETS = {PUBLISHED: 0.55, TORCH: 0.75, COMPILED: 1.05, TORCH_FUSED: 1.2, JAX_STEP: 1.5, JAX_SCAN: 1.5}
 LIMIT_TARGET = 2.0
-# Training losses after equal epochs, and the first loss and gradient on equal parameters, images and noise.
-LOSS_TOLERANCE, CONV_TOLERANCE, CHECK_TOLERANCE = 0.01, 0.03, 1e-4
+# The first loss and gradient, on equal parameters, images and noise, and training losses after equal epochs,
+# which differ by the noise: among seeds of one system by 2 % after a few hundred steps, later by less.
+CHECK_TOLERANCE, LOSS_TOLERANCE, EARLY_TOLERANCE = 1e-4, 0.01, 0.04
 QUALITY = 141.5  # nats: what the published code reaches at epoch 45 of 50
 
 
@@ -78,6 +79,7 @@ def compare(answers: dict[str, list[dict[str, Any]]], n_warm: int, ours: str = O
             "seconds": median(values),
             "fastest": min(values),
             "slowest": max(values),
+            "processor_seconds": median(answer["processor_seconds"] for answer in answers[name][n_warm:]),
             "ratio": median(own / other for own, other in zip(times[ours], values)),
         }
         for name, values in times.items()
@@ -111,7 +113,7 @@ def speed(setup: Setup) -> dict[str, Any]:
         flops = answers[name][-1]["flops"] / table[name]["seconds"] / 1e9
         result["figures"].append(figure(f"{name}: rate", flops, unit="GFLOP/s"))
     losses = [table[name]["train_loss"] for name in same if name in table]
-    result["figures"] += agreement(checks, losses, LOSS_TOLERANCE)
+    result["figures"] += agreement(checks, losses, EARLY_TOLERANCE if setup.quick else LOSS_TOLERANCE)
     return result
 
 
@@ -242,7 +244,7 @@ def conv(setup: Setup) -> dict[str, Any]:
         absent = field.absent
     for name, row in table.items():
         row["train_loss"] = answers[name][-1]["train_loss"]
-    figures = agreement(checks, [row["train_loss"] for row in table.values()], CONV_TOLERANCE)
+    figures = agreement(checks, [row["train_loss"] for row in table.values()], EARLY_TOLERANCE)
     return {"contestants": table, "absent": absent, "checks": checks, "figures": figures}
 
 

@@ -40,8 +40,8 @@ def _section(result: dict[str, Any]) -> str:
     lines = [f"### {TITLES[result['part']]}", "", _circumstances(result), ""]
     if "contestants" in result:
         lines += [
-            "| | seconds (fastest to slowest) | ours / it | at most | training loss |",
-            "|---|---|---|---|---|",
+            "| | seconds (fastest to slowest) | ours / it | at most | processor seconds | training loss |",
+            "|---|---|---|---|---|---|",
         ]
         lines += [_contestant(name, row) for name, row in result["contestants"].items()] + [""]
     if result["figures"]:
@@ -67,6 +67,7 @@ def _contestant(name: str, row: dict[str, Any]) -> str:
     target, loss = row.get("target"), row.get("train_loss")
     return (
         f"| {name} | {seconds} | {_value(row['ratio'])} | {_target(target, row['ratio'])} | "
+        f"{row['processor_seconds']:.2f} | "
         f"{'' if loss is None else f'{loss:.1f}'} |"
     )
 

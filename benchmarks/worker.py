@@ -9,6 +9,7 @@ the parent can time all of them with the same clock.
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -35,8 +36,8 @@ class Channel:
         return line.strip()
 
     def answer(self, **values: Any) -> None:
-        """Answer the last command; the peak memory of the process is always added."""
-        print(json.dumps(values | {"peak_mb": _peak_mb()}), flush=True)
+        """Answer the last command; the process's peak memory and processor seconds so far are always added."""
+        print(json.dumps(values | {"peak_mb": _peak_mb(), "processor": time.process_time()}), flush=True)
 
     def serve(self, **commands: Callable[[], dict[str, Any] | None]) -> NoReturn:
         """Say that all is ready, then answer commands with what the functions of their names return."""
