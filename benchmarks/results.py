@@ -75,7 +75,7 @@ EXPERIMENTS = {
     "binarized-50": Experiment(
         "VAE 200-200 tanh, 50-D",
         lambda: gluon_vae.VAE(n_hidden=200, n_layers=2, n_latent=50, act_type="tanh"),
-        300,
+        120,
         (0,),
         learning_rate=2e-3,
         binarized=True,
