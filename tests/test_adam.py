@@ -1,0 +1,154 @@
+"""Adam: the compiled update against MXNet's operator, and what it does with the memory that it is lent."""
+
+import sys
+
+import numpy as np
+import pytest
+from mxnet import autograd, gluon, nd
+
+import gluon_vae
+from gluon_vae import adam
+
+N_STEPS, BATCH = 12, 5
+RATE = 0.01
+
+
+def one_layer(dtype="float32"):
+    net = gluon.nn.Dense(4, in_units=3)
+    net.initialize()
+    net.cast(dtype)
+    rng = np.random.default_rng(0)
+    net.weight.set_data(nd.array(rng.standard_normal((4, 3)), dtype=dtype))
+    return net
+
+
+def take_steps(net, optimizer, n=N_STEPS):
+    dtype = net.weight.dtype
+    for i in range(n):
+        x = nd.array(np.random.default_rng(i).standard_normal((BATCH, 3)), dtype=dtype)
+        with autograd.record():
+            loss = (net(x) ** 2).sum(axis=1)
+        loss.backward()
+        optimizer.step(RATE, BATCH)
+
+
+def state(net, optimizer):
+    return [net.weight.data().asnumpy(), net.bias.data().asnumpy(), *optimizer.moments().values()]
+
+
+@pytest.mark.parametrize("mode", ["imperative", "static"])
+def test_the_compiled_update_is_mxnets(mode, monkeypatch):
+    results = []
+    for compiled in (adam._compiled(), None):
+        monkeypatch.setattr(adam, "_compiled", lambda compiled=compiled: compiled)
+        net = one_layer()
+        if mode == "static":
+            net.hybridize(static_alloc=True, static_shape=True)
+        optimizer = adam.Adam(net)
+        take_steps(net, optimizer)
+        results.append(state(net, optimizer))
+    for ours, theirs in zip(*results, strict=True):
+        # MXNet rounds beta2 before it takes it from 1.
+        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
+def test_the_update_is_the_papers(dtype, tolerance):
+    """Algorithm 1, with the moments corrected for their start at zero."""
+    net = one_layer(dtype)
+    optimizer = adam.Adam(net)
+    weight = net.weight.data().asnumpy().astype("float64")
+    mean = square = np.zeros_like(weight)
+    for t in range(1, N_STEPS + 1):
+        gradient = np.random.default_rng(t).standard_normal(weight.shape)
+        net.weight.grad()[:] = nd.array(BATCH * gradient, dtype=dtype)
+        net.bias.grad()[:] = 0
+        optimizer.step(RATE, BATCH)
+        g = gradient + adam.WEIGHT_DECAY * weight
+        mean = adam.BETA1 * mean + (1 - adam.BETA1) * g
+        square = adam.BETA2 * square + (1 - adam.BETA2) * g**2
+        corrected = mean / (1 - adam.BETA1**t), square / (1 - adam.BETA2**t)
+        # Epsilon stands where MXNet has it, beside the root that is not corrected yet.
+        epsilon = adam.EPSILON / np.sqrt(1 - adam.BETA2**t)
+        weight = weight - RATE * corrected[0] / (np.sqrt(corrected[1]) + epsilon)
+    np.testing.assert_allclose(net.weight.data().asnumpy(), weight, rtol=tolerance)
+
+
+def test_the_compiled_update_is_gluons():
+    """Whose trainer has no weight decay, 1e-9 here."""
+    net, reference = one_layer(), one_layer()
+    take_steps(net, adam.Adam(net))
+    trainer = gluon.Trainer(reference.collect_params(), "adam", {"learning_rate": RATE})
+    trainer_step = type("", (), {"step": lambda self, rate, batch_size: trainer.step(batch_size)})()
+    take_steps(reference, trainer_step)
+    np.testing.assert_allclose(net.weight.data().asnumpy(), reference.weight.data().asnumpy(), rtol=1e-5)
+
+
+def test_half_precision_is_left_to_mxnet():
+    net = one_layer("float16")
+    before = net.weight.data().asnumpy()
+    net.weight.grad()[:] = 1
+    net.bias.grad()[:] = 1
+    adam.Adam(net).step(RATE, BATCH)
+    moved = before - net.weight.data().asnumpy()
+    np.testing.assert_allclose(moved, RATE, rtol=0.1)  # Adam's first step, whatever the gradient
+
+
+def test_parameters_set_between_steps_are_what_is_updated():
+    net = one_layer()
+    optimizer = adam.Adam(net)
+    take_steps(net, optimizer)
+    net.weight.set_data(nd.full((4, 3), 7))
+    take_steps(net, optimizer, 1)
+    moved = np.abs(net.weight.data().asnumpy() - 7)
+    assert (moved > 0).all()
+    assert (moved < 10 * RATE).all()
+
+
+def test_replaced_parameters_are_what_is_updated():
+    net = one_layer()
+    optimizer = adam.Adam(net)
+    take_steps(net, optimizer, 1)
+    old = net.weight.data()
+    net.initialize(force_reinit=True)
+    assert net.weight.data() is not old
+    before, unused = net.weight.data().asnumpy(), old.asnumpy()
+    take_steps(net, optimizer, 1)
+    assert (net.weight.data().asnumpy() != before).all()
+    np.testing.assert_array_equal(old.asnumpy(), unused)
+
+
+def test_frozen_parameters_stay():
+    net = one_layer()
+    net.bias.grad_req = "null"
+    before = net.bias.data().asnumpy()
+    take_steps(net, adam.Adam(net))
+    np.testing.assert_array_equal(net.bias.data().asnumpy(), before)
+
+
+def test_nothing_becomes_denormal_where_gradients_vanish():
+    net = one_layer()
+    optimizer = adam.Adam(net)
+    take_steps(net, optimizer, 1)
+    for _ in range(3000):
+        for gradient in optimizer.gradients().values():
+            gradient[:] = 0
+        optimizer.step(0, BATCH)
+    for array in optimizer.moments().values():
+        sizes = np.abs(array[array != 0])
+        assert (sizes >= np.finfo(np.float32).tiny).all()
+
+
+def test_fit_reaches_the_same_without_numba(sample, monkeypatch):
+    losses = []
+    for compiled in (adam._compiled(), None):
+        monkeypatch.setattr(adam, "_compiled", lambda compiled=compiled: compiled)
+        net = gluon_vae.VAE(n_hidden=32)
+        history = gluon_vae.fit(net, sample.x_train[:500], n_epochs=2, progress=False)
+        losses.append(history["train_loss"][-1])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_without_numba_there_is_nothing_compiled(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert adam._compiled.__wrapped__() is None
