@@ -2,6 +2,7 @@
 
 from .autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
 from .checkpoint import load
+from .composed import ComposedVAE
 from .data import binarize, load_mnist
 from .divergences import kl_diagonal_gaussian, kl_gaussian
 from .evaluation import (
@@ -17,7 +18,7 @@ from .evaluation import (
     reconstruct,
 )
 from .training import default_device, fit
-from .vae import VAE, ComposedVAE, ConditionalVAE, ConvVAE
+from .vae import VAE, ConditionalVAE, ConvVAE
 
 __all__ = [
     "VAE",

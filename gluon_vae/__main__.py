@@ -18,6 +18,7 @@ from mxnet.gluon import HybridBlock
 from . import (
     VAE,
     Autoencoder,
+    ComposedVAE,
     ConditionalVAE,
     ConvVAE,
     DenoisingAutoencoder,
@@ -40,7 +41,7 @@ MODELS = {
     "sparse": SparseAutoencoder,
     "denoising": DenoisingAutoencoder,
 }
-VAES = ("vae", "conditional", "conv")
+VAES = [name for name, model in MODELS.items() if issubclass(model, ComposedVAE)]
 
 EPILOG = f"""\
 models:
@@ -139,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
 
     if args.workers > 1 and not distributed.is_worker():
+        del data  # every worker loads its own
         _launch(parser, args, sys.argv[1:] if arguments is None else arguments)
         return
     try:

@@ -10,7 +10,7 @@ from mxnet.gluon import HybridBlock, nn
 
 from . import checks, likelihoods
 from .contract import image_batch
-from .layers import ACTIVATIONS, Decoder, mlp
+from .layers import Decoder, mlp
 from .losses import Array, bernoulli_kl
 
 PENALTIES = ("l1", "kl")
@@ -81,15 +81,14 @@ class Autoencoder(HybridBlock):
         n_layers = checks.non_negative_int("n_layers", n_layers)
         sizes = checks.sizes(n_hidden=n_hidden, n_latent=n_latent, n_output=n_output) | {"n_layers": n_layers}
         self.n_latent, self.n_output = sizes["n_latent"], sizes["n_output"]
-        checks.one_of("act_type", act_type, ACTIVATIONS)
         self.check_input = check_input
         self.mu = self.log_var = self.output = self.nll = self.kl = None
         self.likelihood = likelihoods.make(likelihood, self.n_output, variance, min_std)
         self.encoder = mlp(self.n_output, sizes["n_hidden"], n_layers, self.n_latent, act_type)
-        n_logits = self.likelihood.n_maps * self.n_output
-        self.decoder = Decoder(mlp(self.n_latent, sizes["n_hidden"], n_layers, n_logits, act_type), self.n_output)
-        named = {"act_type": act_type, "likelihood": likelihood, "variance": variance, "min_std": min_std}
-        self._arguments: dict[str, Any] = sizes | named
+        n_maps = self.likelihood.n_maps
+        decoder = mlp(self.n_latent, sizes["n_hidden"], n_layers, n_maps * self.n_output, act_type)
+        self.decoder = Decoder(decoder, self.n_output, n_maps)
+        self._arguments: dict[str, Any] = sizes | {"act_type": act_type} | self.likelihood.arguments
 
     @property
     def config(self) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from types import ModuleType
 
 from mxnet.gluon import HybridBlock, nn
 
-from .losses import Array
+from . import checks
+from .losses import Array, sigmoid
 
 ACTIVATIONS = ("relu", "sigmoid", "softrelu", "softsign", "tanh")
 
@@ -18,6 +19,7 @@ def mlp(n_input: int, n_hidden: int, n_layers: int, n_output: int, act_type: str
     Maps (batch, n_input) to (batch, n_output). All sizes are given, so parameters exist as soon as
     they are initialised, without a first call.
     """
+    checks.one_of("act_type", act_type, ACTIVATIONS)
     net = nn.HybridSequential()
     for _ in range(n_layers):
         net.add(nn.Dense(n_hidden, activation=act_type, in_units=n_input))
@@ -31,6 +33,7 @@ def conv_encoder(side: int, channels: Sequence[int], n_output: int, act_type: st
 
     Maps flat images (batch, side * side) to (batch, n_output).
     """
+    checks.one_of("act_type", act_type, ACTIVATIONS)
     net = nn.HybridSequential()
     net.add(nn.HybridLambda(lambda F, x: F.reshape(x, shape=(-1, 1, side, side))))
     n_input = 1
@@ -85,19 +88,25 @@ class Decoder(HybridBlock):
         Maps (batch, n_latent), and a label where the model takes one, to logits.
     n_output : int
         Pixels of an image: the columns that are log-odds.
+    n_maps : int, optional
+        Columns of logits per pixel, where known: with one, none need to be cut off.
     """
 
-    def __init__(self, logits: HybridBlock, n_output: int, prefix: str | None = None) -> None:
+    def __init__(
+        self, logits: HybridBlock, n_output: int, n_maps: int | None = None, prefix: str | None = None
+    ) -> None:
         super().__init__(prefix=prefix)
         self.logits = logits
-        self._n_output = n_output
+        self._n_output, self._n_maps = n_output, n_maps
 
     def hybrid_forward(self, F: ModuleType, z: Array, *condition: Array) -> Array:
         return self.mean(F, self.logits(z, *condition))
 
     def mean(self, F: ModuleType, logits: Array) -> Array:
         """Map logits, with or without columns for variances, to images."""
-        return F.sigmoid(F.slice_axis(logits, axis=1, begin=0, end=self._n_output))
+        if self._n_maps != 1:
+            logits = F.slice_axis(logits, axis=1, begin=0, end=self._n_output)
+        return sigmoid(F, logits)
 
 
 class Conditioned(HybridBlock):

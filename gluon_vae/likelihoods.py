@@ -9,7 +9,7 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock
 
 from . import checks
-from .losses import Array, bernoulli_nll, gaussian_nll
+from .losses import Array, bernoulli_nll, gaussian_nll, sigmoid
 
 LIKELIHOODS = ("bernoulli", "gaussian")
 LEARNED = ("learned", "per-pixel")
@@ -33,12 +33,12 @@ class Bernoulli(HybridBlock):
 
     def variance(self, logits: nd.NDArray) -> nd.NDArray:
         """Return p (1 - p), (batch, n_output)."""
-        p = nd.sigmoid(logits)
+        p = sigmoid(nd, logits)
         return p * (1 - p)
 
     def sample(self, logits: nd.NDArray) -> nd.NDArray:
         """Draw images, pixels 0 or 1."""
-        return nd.random.uniform(shape=logits.shape, ctx=logits.context, dtype=logits.dtype) < nd.sigmoid(logits)
+        return nd.random.uniform(shape=logits.shape, ctx=logits.context, dtype=logits.dtype) < sigmoid(nd, logits)
 
 
 class Gaussian(HybridBlock):
@@ -77,7 +77,9 @@ class Gaussian(HybridBlock):
     def variance(self, logits: nd.NDArray) -> nd.NDArray:
         """Return the variance of each pixel, (batch, n_output)."""
         mean, log_var = self._moments(nd, logits, self._raw_on(logits))
-        return nd.broadcast_add(nd.zeros_like(mean), nd.exp(nd.zeros_like(mean[:1, :1]) + log_var))
+        if isinstance(log_var, float):
+            return nd.full(mean.shape, math.exp(log_var), ctx=mean.context, dtype=mean.dtype)
+        return nd.broadcast_like(nd.exp(log_var), mean)
 
     def sample(self, logits: nd.NDArray) -> nd.NDArray:
         """Draw images, noise included: pixels are not confined to [0, 1]."""
@@ -91,7 +93,7 @@ class Gaussian(HybridBlock):
     def _moments(self, F: ModuleType, logits: Array, raw: Array | None) -> tuple[Array, Array | float]:
         """Split logits into the mean and the log-variance."""
         if self._kind not in LEARNED:
-            return F.sigmoid(logits), math.log(self._kind)
+            return sigmoid(F, logits), math.log(self._kind)
         if self._kind == "learned":
             raw = GAIN * raw
         else:
@@ -99,20 +101,26 @@ class Gaussian(HybridBlock):
             logits = F.slice_axis(logits, axis=1, begin=0, end=self._n_output)
         # Softplus bends a log-variance smoothly towards its floor, so that its gradient never dies.
         rise = F.Activation(raw + (math.log(START_VARIANCE) - self._log_floor), act_type="softrelu")
-        return F.sigmoid(logits), rise + self._log_floor
+        return sigmoid(F, logits), rise + self._log_floor
 
 
 def make(likelihood: str, n_output: int, variance: float | str | None, min_std: float) -> Bernoulli | Gaussian:
-    """Return the likelihood that a model's arguments name, or raise a ``ValueError`` that names a wrong one."""
+    """Return the likelihood that a model's arguments name, or raise a ``ValueError`` that names a wrong one.
+
+    The block keeps them as ``arguments``.
+    """
     checks.one_of("likelihood", likelihood, LIKELIHOODS)
     min_std = checks.positive_number("min_std", min_std)
     if likelihood == "bernoulli":
         if variance is not None:
             raise ValueError(f"variance is of a Gaussian likelihood; with likelihood='bernoulli' got {variance!r}")
-        return Bernoulli()
-    variance = "learned" if variance is None else variance
-    if variance not in LEARNED:
-        if isinstance(variance, str):
-            raise ValueError(f"variance must be a number, 'learned' or 'per-pixel', got {variance!r}")
-        variance = checks.positive_number("variance", variance)
-    return Gaussian(n_output, variance, min_std)
+        block = Bernoulli()
+    else:
+        variance = "learned" if variance is None else variance
+        if variance not in LEARNED:
+            if isinstance(variance, str):
+                raise ValueError(f"variance must be a number, 'learned' or 'per-pixel', got {variance!r}")
+            variance = checks.positive_number("variance", variance)
+        block = Gaussian(n_output, variance, min_std)
+    block.arguments = {"likelihood": likelihood, "variance": variance, "min_std": min_std}
+    return block

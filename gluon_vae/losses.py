@@ -16,6 +16,11 @@ Array = nd.NDArray | sym.Symbol
 LOG_2PI = math.log(2 * math.pi)
 
 
+def sigmoid(F: ModuleType, logits: Array) -> Array:
+    """Map log-odds to probabilities. MXNet computes it many times faster by this name than by its own."""
+    return F.Activation(logits, act_type="sigmoid")
+
+
 def bernoulli_nll(F: ModuleType, logits: Array, x: Array) -> Array:
     """Negative log-likelihood of pixels under independent Bernoulli distributions.
 
@@ -37,7 +42,13 @@ def bernoulli_nll(F: ModuleType, logits: Array, x: Array) -> Array:
     (batch,)
         Nats per image.
     """
-    return F.sum(F.Activation(logits, act_type="softrelu") - x * logits, axis=1)
+    return _sum_of_pixels(F, F.Activation(logits, act_type="softrelu") - x * logits)
+
+
+def _sum_of_pixels(F: ModuleType, array: Array) -> Array:
+    """Sum over the last axis of (batch, n_output) as a product with ones, which MXNet has a fast kernel for."""
+    ones = F.ones_like(F.slice_axis(array, axis=0, begin=0, end=1))
+    return F.reshape(F.FullyConnected(array, ones, num_hidden=1, no_bias=True), shape=(-1,))
 
 
 def gaussian_nll(F: ModuleType, mean: Array, log_var: Array | float, x: Array) -> Array:
@@ -62,9 +73,9 @@ def gaussian_nll(F: ModuleType, mean: Array, log_var: Array | float, x: Array) -
     """
     squares = F.square(x - mean)
     if isinstance(log_var, float):
-        return 0.5 * F.sum(math.exp(-log_var) * squares + (log_var + LOG_2PI), axis=1)
+        return 0.5 * _sum_of_pixels(F, math.exp(-log_var) * squares + (log_var + LOG_2PI))
     scaled = F.broadcast_mul(squares, F.exp(-log_var))
-    return 0.5 * F.sum(F.broadcast_add(scaled, log_var + LOG_2PI), axis=1)
+    return 0.5 * _sum_of_pixels(F, F.broadcast_add(scaled, log_var + LOG_2PI))
 
 
 def kl_to_standard_normal(F: ModuleType, mu: Array, log_var: Array) -> Array:
