@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from mxnet import nd
 from PIL import Image
 
 import gluon_vae
@@ -54,7 +55,7 @@ def test_a_latent_that_is_not_two_dimensional_gets_the_pictures_that_it_has(tmp_
         ("denoising", ("--likelihood", "gaussian"), {"loss.png"}),
     ],
 )
-def test_every_model_is_trained_by_name_and_rebuilt_from_its_checkpoint(
+def test_every_model_is_trained_by_name_rebuilt_from_its_checkpoint_and_the_same_again(
     model, options, pictures, tmp_path, monkeypatch, capsys, sample
 ):
     from gluon_vae import __main__ as command_line
@@ -67,13 +68,15 @@ def test_every_model_is_trained_by_name_and_rebuilt_from_its_checkpoint(
     )
     monkeypatch.setattr(command_line, "load_mnist", lambda source: few)
     n_latent = 2 if "latent.png" in pictures else 3
-    command_line.main([*QUICK, "--model", model, "--n-latent", str(n_latent), *options, "--out", str(tmp_path)])
+    arguments = [*QUICK, "--model", model, "--n-latent", str(n_latent), *options]
+    out, again = tmp_path / "out", tmp_path / "again"
+    command_line.main([*arguments, "--out", str(out)])
     files = {"checkpoint", "model.params", "history.json", "reconstructions.png"}
-    assert {path.name for path in tmp_path.iterdir()} == files | pictures
-    net = gluon_vae.load(tmp_path / "checkpoint")
+    assert {path.name for path in out.iterdir()} == files | pictures
+    net = gluon_vae.load(out / "checkpoint")
     assert type(net) is command_line.MODELS[model]
     assert net.n_latent == n_latent
-    history = json.loads((tmp_path / "history.json").read_text())
+    history = json.loads((out / "history.json").read_text())
     printed = capsys.readouterr().out
     assert type(net).__name__ in printed
     if "elbo.png" in pictures:
@@ -82,6 +85,11 @@ def test_every_model_is_trained_by_name_and_rebuilt_from_its_checkpoint(
     else:
         assert f"Test loss: {history['test_loss'][-1]:.1f} nats" in printed
         assert "ELBO" not in printed
+
+    nd.random.uniform(shape=(5,))  # the state of MXNet's generator is of no consequence
+    command_line.main([*arguments, "--out", str(again)])
+    for name in {"model.params", "reconstructions.png"} | pictures:
+        assert (again / name).read_bytes() == (out / name).read_bytes(), name
 
 
 @pytest.mark.parametrize(
