@@ -56,7 +56,7 @@ EXPERIMENTS = {
     "vae-2": Experiment("VAE 400-400, 2-D", _mlp(2), 20),
     "vae-2-long": Experiment("VAE 400-400, 2-D", _mlp(2), 50),
     "vae-20": Experiment("VAE 400-400, 20-D", _mlp(20), 30, learning_rate=2e-3),
-    "conv-100": Experiment("ConvVAE 16/32/64, 100-D", gluon_vae.ConvVAE, 20, (0,), learning_rate=2e-3, batch_size=50),
+    "conv-100": Experiment("ConvVAE 16/32/64, 100-D", gluon_vae.ConvVAE, 20, (0,), learning_rate=2e-3, batch_size=25),
     "conditional-2": Experiment(
         "ConditionalVAE 400-400, 2-D", lambda: gluon_vae.ConditionalVAE(n_hidden=400, n_layers=2, n_latent=2), 20
     ),
@@ -75,7 +75,7 @@ EXPERIMENTS = {
     "binarized-50": Experiment(
         "VAE 200-200 tanh, 50-D",
         lambda: gluon_vae.VAE(n_hidden=200, n_layers=2, n_latent=50, act_type="tanh"),
-        120,
+        400,
         (0,),
         learning_rate=2e-3,
         binarized=True,
@@ -108,6 +108,7 @@ def run(experiment: Experiment, seed: int, data: gluon_vae.data.Mnist, checkpoin
         resume=True,
     )
     result = {name: history[name][-1] for name in history if name.startswith(("train_", "test_"))}
+    result["seconds"] = sum(history["seconds"])
     if experiment.binarized:
         estimate = gluon_vae.log_likelihood(net, x_test, n_samples=DRAWS, seed=seed)
         result |= {"log_likelihood": estimate.mean, "log_likelihood_error": estimate.standard_error, "draws": DRAWS}
@@ -117,8 +118,8 @@ def run(experiment: Experiment, seed: int, data: gluon_vae.data.Mnist, checkpoin
 def table(record: dict[str, Any]) -> str:
     """Return the Markdown table of recorded runs."""
     lines = [
-        "| model | data | epochs | seeds | test loss | NLL + KL |",
-        "|---|---|---|---|---|---|",
+        "| model | data | epochs | seeds | test loss | NLL + KL | minutes |",
+        "|---|---|---|---|---|---|---|",
     ]
     notes = []
     for name, experiment in EXPERIMENTS.items():
@@ -136,7 +137,7 @@ def table(record: dict[str, Any]) -> str:
             terms += f" + {column('test_kl').mean():.1f}"
         lines.append(
             f"| {experiment.model} | {'binarized' if experiment.binarized else 'grey'} | {experiment.n_epochs} | "
-            f"{', '.join(sorted(runs))} | {loss.mean():.2f}{spread} | {terms} |"
+            f"{', '.join(sorted(runs))} | {loss.mean():.2f}{spread} | {terms} | {column('seconds').mean() / 60:.0f} |"
         )
         for one in runs.values():
             if "log_likelihood" in one:
