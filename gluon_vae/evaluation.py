@@ -315,4 +315,8 @@ def _codes(net: HybridBlock, z: Any, y: Any) -> tuple[nd.NDArray, ...]:
 
 
 def _in_batches(function: Callable[..., nd.NDArray], *inputs: nd.NDArray) -> np.ndarray:
-    return np.concatenate([function(*batch).asnumpy() for batch in batches(inputs, BATCH_SIZE)])
+    outputs = [function(*batch) for batch in batches(inputs, BATCH_SIZE)]  # computed while the first are copied
+    result = np.empty((len(inputs[0]), *outputs[0].shape[1:]), outputs[0].dtype)
+    for i, output in enumerate(outputs):
+        result[i * BATCH_SIZE : (i + 1) * BATCH_SIZE] = output.asnumpy()
+    return result
