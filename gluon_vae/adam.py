@@ -45,6 +45,7 @@ class Adam:
         """Move the parameters by the mean gradient of a batch whose summed loss was differentiated."""
         self.n_steps += 1
         rate = learning_rate * math.sqrt(1 - BETA2**self.n_steps) / (1 - BETA1**self.n_steps)
+        constants = rate, 1 - BETA1, 1 - BETA2, EPSILON, WEIGHT_DECAY, 1 / batch_size
         compiled = _compiled()
         if compiled is not None:
             nd.waitall()  # Numba sees the memory, and not MXNet's queue of operations on it
@@ -52,7 +53,6 @@ class Adam:
             arrays = parameter.data(), parameter.grad(), mean, square
             memory = None if compiled is None else self._memory_of(name, arrays)
             if memory is not None:
-                constants = (rate, 1 - BETA1, 1 - BETA2, EPSILON, WEIGHT_DECAY, 1 / batch_size)
                 compiled(*memory, *map(memory[0].dtype.type, constants))
             else:
                 nd.adam_update(

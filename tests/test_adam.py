@@ -1,6 +1,7 @@
 """Adam: the compiled update against MXNet's operator, and what it does with the memory that it is lent."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,8 +80,7 @@ def test_the_compiled_update_is_gluons():
     net, reference = one_layer(), one_layer()
     take_steps(net, adam.Adam(net))
     trainer = gluon.Trainer(reference.collect_params(), "adam", {"learning_rate": RATE})
-    trainer_step = type("", (), {"step": lambda self, rate, batch_size: trainer.step(batch_size)})()
-    take_steps(reference, trainer_step)
+    take_steps(reference, SimpleNamespace(step=lambda rate, batch_size: trainer.step(batch_size)))
     np.testing.assert_allclose(net.weight.data().asnumpy(), reference.weight.data().asnumpy(), rtol=1e-5)
 
 
