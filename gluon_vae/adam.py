@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import math
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
 from mxnet import nd
+from mxnet.base import _LIB, NDArrayHandle, check_call
 from mxnet.gluon import HybridBlock
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 # Pixels that are almost never on have almost no gradient, and Adam's moments for them decay into
 # denormal floats, which the CPU handles many times slower. This much weight decay keeps them normal.
 WEIGHT_DECAY = 1e-9
-SHAREABLE = (np.float32, np.float64)  # that Numba computes with
+COMPILED = (np.float32, np.float64)  # that Numba computes with
+ARGUMENTS = np.dtype(
+    [(name, np.uintp) for name in ("weight", "gradient", "mean", "square", "size")]
+    + [(name, np.float64) for name in ("rate", "scale")]
+)
+PRIORITIZED = ctypes.c_int(3)  # MXNet's threads beside the one that runs its operators
 
 
 class Adam:
@@ -24,7 +31,7 @@ class Adam:
     ``gluon.Trainer`` runs MXNet's operator, but it saves its moments by pickling and gives no other
     access to them; here they are plain arrays that a checkpoint can keep. On a CPU, where that
     operator takes its square roots one at a time and almost as long as a backward pass, the same
-    arithmetic is compiled by Numba, if it is installed.
+    arithmetic is compiled by Numba, if it is installed, and queued among MXNet's operations.
 
     Parameters
     ----------
@@ -38,22 +45,26 @@ class Adam:
         self._parameters = [parameters[name] for name in self._names]
         self._mean = [nd.zeros_like(parameter.data()) for parameter in self._parameters]
         self._square = [nd.zeros_like(parameter.data()) for parameter in self._parameters]
-        self._memory: dict[str, tuple[tuple[nd.NDArray, ...], list[np.ndarray] | None]] = {}
         self.n_steps = 0
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until no array of the parameters is about to get memory or, by inference, another layout.
+
+        ``step`` queues the addresses of arrays; call this when anything but training may have touched the block.
+        """
+        nd.waitall()
 
     def step(self, learning_rate: float, batch_size: int) -> None:
         """Move the parameters by the mean gradient of a batch whose summed loss was differentiated."""
         self.n_steps += 1
         rate = learning_rate * math.sqrt(1 - BETA2**self.n_steps) / (1 - BETA1**self.n_steps)
-        constants = rate, 1 - BETA1, 1 - BETA2, EPSILON, WEIGHT_DECAY, 1 / batch_size
-        compiled = _compiled()
-        if compiled is not None:
-            nd.waitall()  # Numba sees the memory, and not MXNet's queue of operations on it
-        for name, parameter, mean, square in zip(self._names, self._parameters, self._mean, self._square):
+        for parameter, mean, square in zip(self._parameters, self._mean, self._square):
             arrays = parameter.data(), parameter.grad(), mean, square
-            memory = None if compiled is None else self._memory_of(name, arrays)
-            if memory is not None:
-                compiled(*memory, *map(memory[0].dtype.type, constants))
+            on_cpu = arrays[0].context.device_type.startswith("cpu")
+            compiled = _compiled(arrays[0].dtype) if on_cpu and arrays[0].dtype in COMPILED else None
+            if compiled is not None:
+                _queue(compiled, *arrays, rate, 1 / batch_size)
             else:
                 nd.adam_update(
                     *arrays,
@@ -86,15 +97,6 @@ class Adam:
                 array[:] = nd.array(moments[f"{name}/{kind}"], dtype=array.dtype)
         self.n_steps = n_steps
 
-    def _memory_of(self, name: str, arrays: tuple[nd.NDArray, ...]) -> list[np.ndarray] | None:
-        """Return the memory of a parameter's arrays, or None where Numba cannot compute with it."""
-        known = self._memory.get(name)
-        if known is None or any(a is not b for a, b in zip(known[0], arrays)):  # new, or replaced
-            shareable = arrays[0].context.device_type.startswith("cpu") and arrays[0].dtype in SHAREABLE
-            known = arrays, [_writable(array) for array in arrays] if shareable else None
-            self._memory[name] = known
-        return known[1]
-
 
 def _update(
     weight: np.ndarray,
@@ -117,30 +119,75 @@ def _update(
 
 
 @cache
-def _compiled() -> Callable[..., None] | None:
-    """Return ``_update`` compiled, or None where there is no Numba."""
+def _compiled(dtype: type[np.floating]) -> Any:
+    """Return ``_update`` as C code that MXNet's engine can call on ``ARGUMENTS``, or None without Numba."""
     try:
         import numba  # here, since it takes a third of a second and only training needs it
+        from numba.core import cgutils, types
+        from numba.extending import intrinsic
     except ImportError:
         return None
-    return numba.njit(_update, nogil=True, error_model="numpy")
+    if numba.config.DISABLE_JIT:
+        return None
+
+    @intrinsic
+    def pointer(context: Any, address: Any) -> Any:
+        def convert(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return builder.inttoptr(values[0], cgutils.voidptr_t)
+
+        return types.voidptr(types.uintp), convert
+
+    update = numba.njit(_update, error_model="numpy")
+    constants = tuple(map(dtype, (1 - BETA1, 1 - BETA2, EPSILON, WEIGHT_DECAY)))
+
+    @numba.cfunc(types.void(types.voidptr, types.CPointer(numba.from_dtype(ARGUMENTS))))
+    def called(run_context: Any, arguments: Any) -> None:
+        a = numba.carray(arguments, 1)[0]
+        weight = numba.carray(pointer(a.weight), a.size, dtype)
+        gradient = numba.carray(pointer(a.gradient), a.size, dtype)
+        mean = numba.carray(pointer(a.mean), a.size, dtype)
+        square = numba.carray(pointer(a.square), a.size, dtype)
+        update(weight, gradient, mean, square, dtype(a.rate), *constants, dtype(a.scale))
+
+    atexit.register(nd.waitall)  # what is queued must not outlive the code that it calls
+    return called
 
 
-def _writable(array: nd.NDArray) -> np.ndarray:
-    """Return the memory of an NDArray as a flat NumPy array, valid as long as the NDArray lives."""
-    lent = np.from_dlpack(_Lent(array))  # which NumPy would only read
-    number = np.ctypeslib.as_ctypes_type(lent.dtype)
-    return np.ctypeslib.as_array((number * lent.size).from_address(lent.ctypes.data))
+def _queue(
+    compiled: Any,
+    weight: nd.NDArray,
+    gradient: nd.NDArray,
+    mean: nd.NDArray,
+    square: nd.NDArray,
+    rate: float,
+    scale: float,
+) -> None:
+    """Queue the update behind the operations that its arrays wait for, as MXNet's own operators are."""
+    addresses = [_address(array) for array in (weight, gradient, mean, square)]
+    arguments = np.array((*addresses, weight.size, rate, scale), dtype=ARGUMENTS)
+    # The engine keeps the memory of an NDArray until what is queued on it is done, and so the arguments.
+    kept = nd.empty(ARGUMENTS.itemsize, dtype=np.uint8)
+    ctypes.memmove(_address(kept), arguments.ctypes.data, ARGUMENTS.itemsize)
+    reads, writes = (gradient, kept), (weight, mean, square)
+    check_call(
+        _LIB.MXEnginePushSyncND(
+            ctypes.c_void_p(compiled.address),
+            ctypes.c_void_p(_address(kept)),
+            None,
+            (ctypes.c_int * 2)(weight.context.device_typeid, weight.context.device_id),
+            (NDArrayHandle * len(reads))(*(array.handle for array in reads)),
+            len(reads),
+            (NDArrayHandle * len(writes))(*(array.handle for array in writes)),
+            len(writes),
+            ctypes.byref(PRIORITIZED),
+            0,
+            b"adam",
+        )
+    )
 
 
-class _Lent:
-    """An NDArray under the protocol by which NumPy takes over arrays of others."""
-
-    def __init__(self, array: nd.NDArray) -> None:
-        self._array = array
-
-    def __dlpack__(self, stream: Any = None) -> Any:
-        return self._array.to_dlpack_for_write()
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return 1, 0  # the CPU
+def _address(array: nd.NDArray) -> int:
+    """Return where an array's values are, brought into their plain order if inference left them in another."""
+    address = ctypes.c_void_p()
+    check_call(_LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))
+    return address.value

@@ -231,6 +231,7 @@ def _train_epoch(
     kvstore: mx.kv.KVStore | None,
 ) -> dict[str, float]:
     """Take one step per batch of ``order``; return the means of the loss and its terms."""
+    adam.settle()
     order = nd.array(order, ctx=train[0].context, dtype=np.int32)
     totals: dict[str, float] = {}
     running: deque[dict[str, nd.NDArray]] = deque()

@@ -3,6 +3,7 @@
 import sys
 from types import SimpleNamespace
 
+import mxnet as mx
 import numpy as np
 import pytest
 from mxnet import autograd, gluon, nd
@@ -40,8 +41,8 @@ def state(net, optimizer):
 @pytest.mark.parametrize("mode", ["imperative", "static"])
 def test_the_compiled_update_is_mxnets(mode, monkeypatch):
     results = []
-    for compiled in (adam._compiled(), None):
-        monkeypatch.setattr(adam, "_compiled", lambda compiled=compiled: compiled)
+    for compiled in (adam._compiled, lambda dtype: None):
+        monkeypatch.setattr(adam, "_compiled", compiled)
         net = one_layer()
         if mode == "static":
             net.hybridize(static_alloc=True, static_shape=True)
@@ -141,8 +142,8 @@ def test_nothing_becomes_denormal_where_gradients_vanish():
 
 def test_fit_reaches_the_same_without_numba(sample, monkeypatch):
     losses = []
-    for compiled in (adam._compiled(), None):
-        monkeypatch.setattr(adam, "_compiled", lambda compiled=compiled: compiled)
+    for compiled in (adam._compiled, lambda dtype: None):
+        monkeypatch.setattr(adam, "_compiled", compiled)
         net = gluon_vae.VAE(n_hidden=32)
         history = gluon_vae.fit(net, sample.x_train[:500], n_epochs=2, progress=False)
         losses.append(history["train_loss"][-1])
@@ -151,4 +152,55 @@ def test_fit_reaches_the_same_without_numba(sample, monkeypatch):
 
 def test_without_numba_there_is_nothing_compiled(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
-    assert adam._compiled.__wrapped__() is None
+    assert adam._compiled.__wrapped__(np.float32) is None
+
+
+def test_without_compilation_there_is_nothing_compiled(monkeypatch):
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    assert adam._compiled.__wrapped__(np.float32) is None
+
+
+def test_updates_keep_their_place_in_the_queue():
+    """Nothing is waited for, and everything happens in the order in which it was asked for."""
+    net = one_layer()
+    optimizer = adam.Adam(net)
+    weight, gradient = net.weight.data(), net.weight.grad()
+    net.bias.grad()[:] = 0
+    seen = []
+    for i in range(200):
+        slow = nd.dot(nd.ones((300, 300)), nd.ones((300, 300)))  # 300 everywhere, after a while
+        gradient[:] = (slow[0, 0] - 300).reshape((1, 1)) + (-1) ** i
+        optimizer.step(RATE, 1)
+        seen.append(weight.copy())
+        gradient[:] = np.nan  # read before this, or ruined
+    oracle = one_layer()
+    reference = adam.Adam(oracle)
+    oracle.bias.grad()[:] = 0
+    for i, values in enumerate(seen):
+        oracle.weight.grad()[:] = (-1) ** i
+        reference.step(RATE, 1)
+        nd.waitall()
+        np.testing.assert_array_equal(values.asnumpy(), oracle.weight.data().asnumpy())
+
+
+def test_what_inference_did_to_the_layout_of_weights_is_undone(monkeypatch):
+    """MXNet keeps the weights of a convolution in another order after it has predicted with them."""
+    x = nd.array(np.random.default_rng(0).random((20, 784)))
+    results = []
+    for compiled in (adam._compiled, lambda dtype: None):
+        monkeypatch.setattr(adam, "_compiled", compiled)
+        net = gluon_vae.ConvVAE((16, 32), 4)
+        net.hybridize(static_alloc=True, static_shape=True)
+        mx.random.seed(0)
+        net.initialize(gluon_vae.training.INITIALIZER)
+        optimizer = adam.Adam(net)
+        for i in range(6):
+            net(x)
+            optimizer.settle()
+            for _ in range(3):
+                with autograd.record():
+                    loss = net(x, nd.ones((20, 4)) * i)
+                loss.backward()
+                optimizer.step(RATE, 20)
+        results.append(net(x, nd.zeros((20, 4))).asnumpy())
+    np.testing.assert_allclose(*results, rtol=1e-3)
