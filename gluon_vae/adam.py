@@ -22,7 +22,6 @@ ARGUMENTS = np.dtype(
     [(name, np.uintp) for name in ("weight", "gradient", "mean", "square", "size")]
     + [(name, np.float64) for name in ("rate", "scale")]
 )
-PRIORITIZED = ctypes.c_int(3)  # MXNet's threads beside the one that runs its operators
 
 
 class Adam:
@@ -179,7 +178,7 @@ def _queue(
             len(reads),
             (NDArrayHandle * len(writes))(*(array.handle for array in writes)),
             len(writes),
-            ctypes.byref(PRIORITIZED),
+            None,
             0,
             b"adam",
         )

@@ -63,9 +63,7 @@ def finite_array(name: str, value: Any, shape: tuple[int, ...] | None = None) ->
     if value.size == 0 or (shape is not None and value.shape != shape):
         wanted = "non-empty" if shape is None else f"of shape {shape}"
         raise ValueError(f"{name} must be {wanted}, got shape {value.shape}")
-    if not np.isfinite(value).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity")
-    return value.astype(np.float64)
+    return _finite(name, value).astype(np.float64)
 
 
 def _rows(name: str, x: Any, width: int | None, meaning: str) -> np.ndarray:
@@ -75,6 +73,10 @@ def _rows(name: str, x: Any, width: int | None, meaning: str) -> np.ndarray:
     if x.ndim != 2 or x.shape[0] == 0 or (width is not None and x.shape[1] != width):
         wanted = meaning if width is None else width
         raise ValueError(f"{name} must be a non-empty array of shape (n, {wanted}), got {x.shape}")
+    return x
+
+
+def _finite(name: str, x: np.ndarray) -> np.ndarray:
     if not np.isfinite(x).all():
         raise ValueError(f"{name} must be finite, got NaN or infinity")
     return x
@@ -84,14 +86,15 @@ def images(name: str, x: Any, n_output: int | None = None) -> np.ndarray:
     """Accept a non-empty floating-point array (n, n_output) with pixels in [0, 1]."""
     x = _rows(name, x, n_output, "n_output")
     low, high = x.min(), x.max()
-    if low < 0 or high > 1:
+    if not (low >= 0 and high <= 1):  # neither holds of a NaN
+        _finite(name, x)
         raise ValueError(f"{name} must have pixels in [0, 1], got values from {low:g} to {high:g}")
     return x
 
 
 def codes(name: str, z: Any, n_latent: int | None = None) -> np.ndarray:
     """Accept a non-empty, finite floating-point array (n, n_latent)."""
-    return _rows(name, z, n_latent, "n_latent")
+    return _finite(name, _rows(name, z, n_latent, "n_latent"))
 
 
 def labels(name: str, y: Any, n: int, n_classes: int = 10) -> np.ndarray:

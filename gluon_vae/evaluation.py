@@ -219,7 +219,7 @@ def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
     (n, n_latent)
         mu, or the code.
     """
-    return _in_batches(lambda *batch: net.encoder(*batch)[:, : net.n_latent], *_inputs(net, x, y))
+    return _in_batches(net.encoder, *_inputs(net, x, y))[:, : net.n_latent].copy()
 
 
 def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", seed: int = 0) -> np.ndarray:
@@ -315,8 +315,11 @@ def _codes(net: HybridBlock, z: Any, y: Any) -> tuple[nd.NDArray, ...]:
 
 
 def _in_batches(function: Callable[..., nd.NDArray], *inputs: nd.NDArray) -> np.ndarray:
-    outputs = [function(*batch) for batch in batches(inputs, BATCH_SIZE)]  # computed while the first are copied
+    outputs = [function(*batch) for batch in batches(inputs, BATCH_SIZE)]  # queued, not waited for
     result = np.empty((len(inputs[0]), *outputs[0].shape[1:]), outputs[0].dtype)
-    for i, output in enumerate(outputs):
-        result[i * BATCH_SIZE : (i + 1) * BATCH_SIZE] = output.asnumpy()
+    # Queued as well: each part is copied once, as soon as it is computed. The view is made read-only, not the result.
+    shared = nd.from_numpy(result.view())
+    for output, (rows,) in zip(outputs, batches([shared], BATCH_SIZE)):
+        output.copyto(rows)
+    shared.wait_to_read()
     return result
