@@ -29,21 +29,23 @@ class Contestant:
         The interpreter.
     script : str
         The file in this folder.
+    threads : int
+        OpenMP's, for MXNet and PyTorch.
     options
-        What the script is told once.
+        What else the script is told once.
     """
 
-    def __init__(self, name: str, python: str, script: str, **options: Any) -> None:
+    def __init__(self, name: str, python: str, script: str, *, threads: int, **options: Any) -> None:
         self.name = name
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by stop)
         path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
-            [python, str(HERE / script), json.dumps(options)],
+            [python, str(HERE / script), json.dumps(options | {"threads": threads})],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env=os.environ | {"PYTHONPATH": path},
+            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)},
         )
         try:
             self._processor = self._read()["processor"]  # the answer that says it is ready

@@ -2,21 +2,11 @@
 
 from .autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
 from .checkpoint import load
+from .codes import encode, generate, latent_grid, pixel_variance, prior_draws, reconstruct
 from .composed import ComposedVAE
 from .data import binarize, load_mnist
 from .divergences import kl_diagonal_gaussian, kl_gaussian
-from .evaluation import (
-    active_units,
-    elbo,
-    encode,
-    generate,
-    kl_per_dimension,
-    latent_grid,
-    log_likelihood,
-    pixel_variance,
-    prior_draws,
-    reconstruct,
-)
+from .evaluation import active_units, elbo, kl_per_dimension, log_likelihood
 from .training import default_device, fit
 from .vae import VAE, ConditionalVAE, ConvVAE
 

@@ -28,8 +28,9 @@ from . import (
     likelihoods,
     plotting,
 )
+from .codes import encode, generate, latent_grid, prior_draws, reconstruct
 from .data import FOLDER_VARIABLE, Mnist, load_mnist
-from .evaluation import elbo, encode, generate, latent_grid, prior_draws, reconstruct
+from .evaluation import elbo
 from .storage import replacing, write_json
 from .training import SCHEDULES, History, default_device, fit
 

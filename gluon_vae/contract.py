@@ -9,7 +9,7 @@ A model that draws random numbers in a call takes them as its last argument too;
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from mxnet.gluon import Block
 from . import checks
 
 TERMS = ("loss", "nll", "kl", "penalty")
+BATCH_SIZE = 1000  # images per call where nothing is trained
 
 
 def terms(net: Block, loss: nd.NDArray) -> dict[str, nd.NDArray]:
@@ -87,10 +88,28 @@ def labels_for(net: Block, y: Any, n: int, name: str = "y") -> tuple[nd.NDArray,
     return (nd.array(y, ctx=device, dtype=np.int32),)
 
 
+def inputs_of(net: Block, x: Any, y: Any) -> tuple[nd.NDArray, ...]:
+    """Return what the model is called on: checked images and, where it takes them, labels."""
+    x = to_device(net, checks.images("x", x, net.n_output))
+    return (x, *labels_for(net, y, len(x)))
+
+
 def batches(arrays: Sequence[nd.NDArray], batch_size: int) -> Iterator[list[nd.NDArray]]:
     """Cut arrays of equal length into consecutive batches; the last one may be smaller."""
     for start in range(0, len(arrays[0]), batch_size):
         yield [array[start : start + batch_size] for array in arrays]
+
+
+def in_batches(function: Callable[..., nd.NDArray], *inputs: nd.NDArray) -> np.ndarray:
+    """Call a function on consecutive batches; return all that it gives, in one array."""
+    outputs = [function(*batch) for batch in batches(inputs, BATCH_SIZE)]  # queued, not waited for
+    result = np.empty((len(inputs[0]), *outputs[0].shape[1:]), outputs[0].dtype)
+    # Queued as well: each part is copied once, as soon as it is computed. The view is made read-only, not the result.
+    shared = nd.from_numpy(result.view())
+    for output, (rows,) in zip(outputs, batches([shared], BATCH_SIZE)):
+        output.copyto(rows)
+    shared.wait_to_read()
+    return result
 
 
 @contextmanager

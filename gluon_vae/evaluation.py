@@ -1,9 +1,8 @@
-"""What a trained model knows: its ELBO, codes, reconstructions and samples, as NumPy arrays."""
+"""How well a model explains images: its ELBO, log p(x) and what each latent dimension carries."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import mxnet as mx
@@ -11,15 +10,12 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import HybridBlock
 from scipy.special import logsumexp
-from scipy.stats import norm
 from tqdm import tqdm
 
 from . import checks
-from .contract import batches, labels_for, terms, to_device, unchecked
+from .contract import BATCH_SIZE, batches, in_batches, inputs_of, terms, unchecked
 
-BATCH_SIZE = 1000
 DECODED, MAX_DRAWS = 5000, 500
-PIXELS = ("mean", "sample")
 
 
 class Estimate(NamedTuple):
@@ -93,7 +89,7 @@ def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: i
     ValueError
         If an argument is not of the form above, or the model has no KL and hence no ELBO.
     """
-    inputs = _inputs(net, x, y)
+    inputs = inputs_of(net, x, y)
     checks.positive_int("n_samples", n_samples)
     mx.random.seed(checks.non_negative_int("seed", seed))
     surplus = getattr(net, "beta", 1.0) - 1
@@ -143,7 +139,7 @@ def log_likelihood(
     """
     if not hasattr(net, "nll_given"):
         raise ValueError(f"net must be a VAE with nll_given(x, z), got {type(net).__name__}")
-    inputs = _inputs(net, x, y)
+    inputs = inputs_of(net, x, y)
     n_samples = checks.positive_int("n_samples", n_samples)
     mx.random.seed(checks.non_negative_int("seed", seed))
     # Memory is bounded by decoding at most DECODED codes at a time: a few draws of many images,
@@ -195,131 +191,8 @@ def active_units(net: HybridBlock, x: Any, y: Any = None, *, threshold: float = 
 
 
 def _posterior(net: HybridBlock, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    encoded = _in_batches(net.encoder, *_inputs(net, x, y)).astype(np.float64)
+    encoded = in_batches(net.encoder, *inputs_of(net, x, y)).astype(np.float64)
     if encoded.shape[1] != 2 * net.n_latent:
         raise ValueError(f"net must be a VAE, got {type(net).__name__}, whose encoder gives no variance")
     mu, log_var = np.split(encoded, 2, axis=1)
     return mu, log_var
-
-
-def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
-    """Map images to posterior means, or to the codes of a plain autoencoder.
-
-    Parameters
-    ----------
-    net : HybridBlock
-        A model that keeps the contract.
-    x : (n, n_output)
-        Floating-point images, pixels in [0, 1].
-    y : (n,), optional
-        Their labels, for a conditional model.
-
-    Returns
-    -------
-    (n, n_latent)
-        mu, or the code.
-    """
-    return _in_batches(net.encoder, *_inputs(net, x, y))[:, : net.n_latent].copy()
-
-
-def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", seed: int = 0) -> np.ndarray:
-    """Decode latent codes to images.
-
-    Parameters
-    ----------
-    net : HybridBlock
-        A model that keeps the contract.
-    z : (n, n_latent)
-        Codes: draws from the prior (``prior_draws``), the nodes of ``latent_grid``, any other.
-    y : (n,) or int, optional
-        The digits to draw, one for each code or one for all, for a conditional model.
-    pixels : {'mean', 'sample'}
-        The mean of p(x|z), which is what pictures mostly show, or a draw from it, which is what the
-        model says an image is: pixels 0 or 1 under a Bernoulli likelihood, noisy ones, not confined
-        to [0, 1], under a Gaussian.
-    seed : int
-        Seeds MXNet's global random generator if pixels are drawn.
-
-    Returns
-    -------
-    (n, n_output)
-        Means in [0, 1], or samples.
-    """
-    inputs = _codes(net, z, y)
-    if checks.one_of("pixels", pixels, PIXELS) == "mean":
-        return _in_batches(net.decoder, *inputs)
-    mx.random.seed(checks.non_negative_int("seed", seed))
-    return _in_batches(lambda *batch: net.likelihood.sample(net.decoder.logits(*batch)), *inputs)
-
-
-def pixel_variance(net: HybridBlock, z: Any, y: Any = None) -> np.ndarray:
-    """Variance of each pixel under p(x|z), (n, n_latent) to (n, n_output), in squared units of a pixel."""
-    logits = net.decoder.logits
-    return _in_batches(lambda *batch: net.likelihood.variance(logits(*batch)), *_codes(net, z, y))
-
-
-def reconstruct(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
-    """Decode the posterior means of images, (n, n_output) to (n, n_output)."""
-    return generate(net, encode(net, x, y), y)
-
-
-def prior_draws(n: int, n_latent: int, seed: int = 0) -> np.ndarray:
-    """Draw ``n`` codes from the prior N(0, I), (n, n_latent) float32.
-
-    Kept and handed to ``generate`` again, they make the pictures of two models comparable.
-    """
-    shape = (checks.positive_int("n", n), checks.positive_int("n_latent", n_latent))
-    rng = np.random.default_rng(checks.non_negative_int("seed", seed))
-    return rng.standard_normal(shape, dtype=np.float32)
-
-
-def latent_grid(n: int = 20, n_sigma: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
-    """Lay an n x n grid over the 2-D latent plane, each step the same share of the prior.
-
-    The coordinates are ``norm.ppf`` of n equally spaced probabilities between those of -n_sigma and
-    n_sigma, so that the nodes lie as densely as the prior's mass.
-
-    Parameters
-    ----------
-    n : int
-        Nodes along each axis.
-    n_sigma : float
-        Where the outermost nodes lie, in standard deviations of the prior.
-
-    Returns
-    -------
-    z : (n * n, 2) float32
-        The nodes in reading order of a picture: the top row first, so the second coordinate falls.
-    ticks : (n,)
-        The coordinates along an axis, ascending.
-    """
-    checks.positive_int("n", n)
-    checks.positive_number("n_sigma", n_sigma)
-    ticks = norm.ppf(np.linspace(norm.cdf(-n_sigma), norm.cdf(n_sigma), n))
-    z1, z2 = np.meshgrid(ticks, ticks[::-1])
-    return np.stack([z1.ravel(), z2.ravel()], axis=1).astype(np.float32), ticks
-
-
-def _inputs(net: HybridBlock, x: Any, y: Any) -> tuple[nd.NDArray, ...]:
-    """Return what the model is called on: checked images and, where it takes them, labels."""
-    x = to_device(net, checks.images("x", x, net.n_output))
-    return (x, *labels_for(net, y, len(x)))
-
-
-def _codes(net: HybridBlock, z: Any, y: Any) -> tuple[nd.NDArray, ...]:
-    """Return what the decoder is called on: checked codes and, where it takes them, labels."""
-    z = to_device(net, checks.codes("z", z, net.n_latent))
-    if y is not None and np.ndim(y) == 0:
-        y = np.full(len(z), y)
-    return (z, *labels_for(net, y, len(z)))
-
-
-def _in_batches(function: Callable[..., nd.NDArray], *inputs: nd.NDArray) -> np.ndarray:
-    outputs = [function(*batch) for batch in batches(inputs, BATCH_SIZE)]  # queued, not waited for
-    result = np.empty((len(inputs[0]), *outputs[0].shape[1:]), outputs[0].dtype)
-    # Queued as well: each part is copied once, as soon as it is computed. The view is made read-only, not the result.
-    shared = nd.from_numpy(result.view())
-    for output, (rows,) in zip(outputs, batches([shared], BATCH_SIZE)):
-        output.copyto(rows)
-    shared.wait_to_read()
-    return result

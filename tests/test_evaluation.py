@@ -8,7 +8,7 @@ from mxnet import nd
 from scipy.stats import norm
 
 import gluon_vae
-from gluon_vae import elbo, encode, evaluation, generate, latent_grid, prior_draws, reconstruct
+from gluon_vae import contract, elbo, encode, evaluation, generate, latent_grid, prior_draws, reconstruct
 
 
 def test_elbo_is_minus_the_mean_loss(make_vae, pixels):
@@ -54,7 +54,7 @@ def test_encode_generate_reconstruct(make_vae, pixels, monkeypatch):
     np.testing.assert_allclose(mu, net.mu.asnumpy(), rtol=1e-6)
     np.testing.assert_array_equal(generate(net, mu), net.decoder(nd.array(mu)).asnumpy())
     np.testing.assert_array_equal(reconstruct(net, pixels), generate(net, mu))
-    monkeypatch.setattr(evaluation, "BATCH_SIZE", 2)
+    monkeypatch.setattr(contract, "BATCH_SIZE", 2)
     np.testing.assert_allclose(reconstruct(net, pixels), generate(net, mu), rtol=1e-5)
 
 

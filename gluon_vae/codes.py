@@ -1,0 +1,122 @@
+"""From images to codes and from codes to images, NumPy arrays in and out; and where to take codes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from mxnet import nd
+from mxnet.gluon import HybridBlock
+from scipy.stats import norm
+
+from . import checks
+from .contract import in_batches, inputs_of, labels_for, to_device
+
+PIXELS = ("mean", "sample")
+
+
+def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
+    """Map images to posterior means, or to the codes of a plain autoencoder.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A model that keeps the contract.
+    x : (n, n_output)
+        Floating-point images, pixels in [0, 1].
+    y : (n,), optional
+        Their labels, for a conditional model.
+
+    Returns
+    -------
+    (n, n_latent)
+        mu, or the code.
+    """
+    return in_batches(net.encoder, *inputs_of(net, x, y))[:, : net.n_latent].copy()
+
+
+def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", seed: int = 0) -> np.ndarray:
+    """Decode latent codes to images.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A model that keeps the contract.
+    z : (n, n_latent)
+        Codes: draws from the prior (``prior_draws``), the nodes of ``latent_grid``, any other.
+    y : (n,) or int, optional
+        The digits to draw, one for each code or one for all, for a conditional model.
+    pixels : {'mean', 'sample'}
+        The mean of p(x|z), which is what pictures mostly show, or a draw from it, which is what the
+        model says an image is: pixels 0 or 1 under a Bernoulli likelihood, noisy ones, not confined
+        to [0, 1], under a Gaussian.
+    seed : int
+        Seeds MXNet's global random generator if pixels are drawn.
+
+    Returns
+    -------
+    (n, n_output)
+        Means in [0, 1], or samples.
+    """
+    inputs = _codes(net, z, y)
+    if checks.one_of("pixels", pixels, PIXELS) == "mean":
+        return in_batches(net.decoder, *inputs)
+    mx.random.seed(checks.non_negative_int("seed", seed))
+    return in_batches(lambda *batch: net.likelihood.sample(net.decoder.logits(*batch)), *inputs)
+
+
+def pixel_variance(net: HybridBlock, z: Any, y: Any = None) -> np.ndarray:
+    """Variance of each pixel under p(x|z), (n, n_latent) to (n, n_output), in squared units of a pixel."""
+    logits = net.decoder.logits
+    return in_batches(lambda *batch: net.likelihood.variance(logits(*batch)), *_codes(net, z, y))
+
+
+def reconstruct(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
+    """Decode the posterior means of images, (n, n_output) to (n, n_output)."""
+    return generate(net, encode(net, x, y), y)
+
+
+def prior_draws(n: int, n_latent: int, seed: int = 0) -> np.ndarray:
+    """Draw ``n`` codes from the prior N(0, I), (n, n_latent) float32.
+
+    Kept and handed to ``generate`` again, they make the pictures of two models comparable.
+    """
+    shape = (checks.positive_int("n", n), checks.positive_int("n_latent", n_latent))
+    rng = np.random.default_rng(checks.non_negative_int("seed", seed))
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+def latent_grid(n: int = 20, n_sigma: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    """Lay an n x n grid over the 2-D latent plane, each step the same share of the prior.
+
+    The coordinates are ``norm.ppf`` of n equally spaced probabilities between those of -n_sigma and
+    n_sigma, so that the nodes lie as densely as the prior's mass.
+
+    Parameters
+    ----------
+    n : int
+        Nodes along each axis.
+    n_sigma : float
+        Where the outermost nodes lie, in standard deviations of the prior.
+
+    Returns
+    -------
+    z : (n * n, 2) float32
+        The nodes in reading order of a picture: the top row first, so the second coordinate falls.
+    ticks : (n,)
+        The coordinates along an axis, ascending.
+    """
+    checks.positive_int("n", n)
+    checks.positive_number("n_sigma", n_sigma)
+    ticks = norm.ppf(np.linspace(norm.cdf(-n_sigma), norm.cdf(n_sigma), n))
+    z1, z2 = np.meshgrid(ticks, ticks[::-1])
+    return np.stack([z1.ravel(), z2.ravel()], axis=1).astype(np.float32), ticks
+
+
+def _codes(net: HybridBlock, z: Any, y: Any) -> tuple[nd.NDArray, ...]:
+    """Return what the decoder is called on: checked codes and, where it takes them, labels."""
+    z = to_device(net, checks.codes("z", z, net.n_latent))
+    if y is not None and np.ndim(y) == 0:
+        y = np.full(len(z), y)
+    return (z, *labels_for(net, y, len(z)))
