@@ -48,22 +48,27 @@ class Adam:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until no array of the parameters is about to get memory or, by inference, another layout.
+        """Wait for all that is queued, and find out where the arrays are.
 
-        ``step`` queues the addresses of arrays; call this when anything but training may have touched the block.
+        To be called when anything but training may have touched the block: its arrays may have been replaced,
+        and inference leaves the weights of convolutions in an order of its own, which is undone here. While
+        operations are under way MXNet changes such things without asking whether anybody looks.
         """
         nd.waitall()
+        self._updates = []
+        for parameter, mean, square in zip(self._parameters, self._mean, self._square):
+            arrays = parameter.data(), parameter.grad(), mean, square
+            compiled = _compiled_for(arrays[0])
+            addresses = [] if compiled is None else [_address(array) for array in arrays]
+            self._updates.append((arrays, compiled, addresses))
 
     def step(self, learning_rate: float, batch_size: int) -> None:
         """Move the parameters by the mean gradient of a batch whose summed loss was differentiated."""
         self.n_steps += 1
         rate = learning_rate * math.sqrt(1 - BETA2**self.n_steps) / (1 - BETA1**self.n_steps)
-        for parameter, mean, square in zip(self._parameters, self._mean, self._square):
-            arrays = parameter.data(), parameter.grad(), mean, square
-            on_cpu = arrays[0].context.device_type.startswith("cpu")
-            compiled = _compiled(arrays[0].dtype) if on_cpu and arrays[0].dtype in COMPILED else None
+        for arrays, compiled, addresses in self._updates:
             if compiled is not None:
-                _queue(compiled, *arrays, rate, 1 / batch_size)
+                _queue(compiled, arrays, addresses, rate, 1 / batch_size)
             else:
                 nd.adam_update(
                     *arrays,
@@ -117,6 +122,12 @@ def _update(
         weight[i] -= rate * mean[i] / (np.sqrt(square[i]) + epsilon)
 
 
+def _compiled_for(array: nd.NDArray) -> Any:
+    """Return the compiled update of an array like this one, or None where MXNet's operator has to do."""
+    on_cpu = array.context.device_type.startswith("cpu")
+    return _compiled(array.dtype) if on_cpu and array.dtype in COMPILED else None
+
+
 @cache
 def _compiled(dtype: type[np.floating]) -> Any:
     """Return ``_update`` as C code that MXNet's engine can call on ``ARGUMENTS``, or None without Numba."""
@@ -152,17 +163,9 @@ def _compiled(dtype: type[np.floating]) -> Any:
     return called
 
 
-def _queue(
-    compiled: Any,
-    weight: nd.NDArray,
-    gradient: nd.NDArray,
-    mean: nd.NDArray,
-    square: nd.NDArray,
-    rate: float,
-    scale: float,
-) -> None:
-    """Queue the update behind the operations that its arrays wait for, as MXNet's own operators are."""
-    addresses = [_address(array) for array in (weight, gradient, mean, square)]
+def _queue(compiled: Any, arrays: tuple[nd.NDArray, ...], addresses: list[int], rate: float, scale: float) -> None:
+    """Queue an update behind the operations that its arrays wait for, as MXNet's own operators are."""
+    weight, gradient, mean, square = arrays
     arguments = np.array((*addresses, weight.size, rate, scale), dtype=ARGUMENTS)
     # The engine keeps the memory of an NDArray until what is queued on it is done, and so the arguments.
     kept = nd.empty(ARGUMENTS.itemsize, dtype=np.uint8)
@@ -186,7 +189,7 @@ def _queue(
 
 
 def _address(array: nd.NDArray) -> int:
-    """Return where an array's values are, brought into their plain order if inference left them in another."""
+    """Return where an array's values are, in their plain order."""
     address = ctypes.c_void_p()
     check_call(_LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))
     return address.value

@@ -114,6 +114,7 @@ def test_replaced_parameters_are_what_is_updated():
     net.initialize(force_reinit=True)
     assert net.weight.data() is not old
     before, unused = net.weight.data().asnumpy(), old.asnumpy()
+    optimizer.settle()
     take_steps(net, optimizer, 1)
     assert (net.weight.data().asnumpy() != before).all()
     np.testing.assert_array_equal(old.asnumpy(), unused)
