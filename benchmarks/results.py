@@ -56,7 +56,7 @@ EXPERIMENTS = {
     "vae-2": Experiment("VAE 400-400, 2-D", _mlp(2), 20),
     "vae-2-long": Experiment("VAE 400-400, 2-D", _mlp(2), 50),
     "vae-20": Experiment("VAE 400-400, 20-D", _mlp(20), 30, learning_rate=2e-3),
-    "conv-100": Experiment("ConvVAE 16/32/64, 100-D", gluon_vae.ConvVAE, 20, (0,), learning_rate=2e-3, batch_size=25),
+    "conv-100": Experiment("ConvVAE 16/32/64, 100-D", gluon_vae.ConvVAE, 20, (0,), learning_rate=2e-3, batch_size=50),
     "conditional-2": Experiment(
         "ConditionalVAE 400-400, 2-D", lambda: gluon_vae.ConditionalVAE(n_hidden=400, n_layers=2, n_latent=2), 20
     ),

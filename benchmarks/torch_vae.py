@@ -34,16 +34,16 @@ def dense(widths: tuple[int, ...]) -> nn.Sequential:
 
 
 def convolutional() -> tuple[nn.Sequential, nn.Sequential]:
-    """Kernel 4 and stride 2 at each of three levels: 28, 14, 7, 3 pixels, and back."""
+    """Kernel 4 and stride 2 at each of three levels: 28, 14, 7, 4 pixels, and back; leaky ReLUs."""
     flat = CHANNELS[-1] * CONV_SIDE**2
     encoder: list[nn.Module] = [nn.Unflatten(1, (1, 28, 28))]
-    for n_input, n_units in pairwise((1, *CHANNELS)):
-        encoder += [nn.Conv2d(n_input, n_units, 4, 2, 1), nn.ReLU()]
+    for (n_input, n_units), padding in zip(pairwise((1, *CHANNELS)), (1, 1, 2)):
+        encoder += [nn.Conv2d(n_input, n_units, 4, 2, padding), nn.LeakyReLU(0.1)]
     encoder += [nn.Flatten(), nn.Linear(flat, 2 * CONV_LATENT)]
-    decoder: list[nn.Module] = [nn.Linear(CONV_LATENT, flat), nn.ReLU()]
+    decoder: list[nn.Module] = [nn.Linear(CONV_LATENT, flat), nn.LeakyReLU(0.1)]
     decoder += [nn.Unflatten(1, (CHANNELS[-1], CONV_SIDE, CONV_SIDE))]
-    for (n_input, n_units), extra in zip(pairwise((*reversed(CHANNELS), 1)), (1, 0, 0)):
-        decoder += [nn.ConvTranspose2d(n_input, n_units, 4, 2, 1, extra), nn.ReLU()]
+    for (n_input, n_units), padding, extra in zip(pairwise((*reversed(CHANNELS), 1)), (2, 1, 1), (1, 0, 0)):
+        decoder += [nn.ConvTranspose2d(n_input, n_units, 4, 2, padding, extra), nn.LeakyReLU(0.1)]
     return nn.Sequential(*encoder), nn.Sequential(*decoder[:-1], nn.Flatten())
 
 

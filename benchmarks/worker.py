@@ -19,7 +19,7 @@ import numpy as np
 N_HIDDEN, N_LATENT, N_OUTPUT = 400, 2, 784  # the flagship: 784-400-400-2 and back
 WIDTHS = ((N_OUTPUT, N_HIDDEN, N_HIDDEN, 2 * N_LATENT), (N_LATENT, N_HIDDEN, N_HIDDEN, N_OUTPUT))
 CHANNELS, CONV_LATENT = (16, 32, 64), 100
-CONV_SIDE = 3  # 28 pixels, halved three times
+CONV_SIDE = 4  # 28 pixels, halved three times, rounded up
 
 
 class Channel:

@@ -35,7 +35,7 @@ class Autoencoder(HybridBlock):
         Hidden layers of the encoder, and of the decoder; with 0 the code is the only one.
     n_output : int
         Pixels of an image.
-    act_type : {'relu', 'sigmoid', 'softrelu', 'softsign', 'tanh'}
+    act_type : {'leaky', 'relu', 'sigmoid', 'softrelu', 'softsign', 'tanh'}
         Activation of the hidden layers.
     likelihood : {'bernoulli', 'gaussian'}
         What the reconstruction is measured by; a Gaussian is squared error, scaled.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from types import ModuleType
+from typing import Any
 
 from mxnet.gluon import HybridBlock, nn
 
 from . import checks
 from .losses import Array, sigmoid
 
-ACTIVATIONS = ("relu", "sigmoid", "softrelu", "softsign", "tanh")
+ACTIVATIONS = ("leaky", "relu", "sigmoid", "softrelu", "softsign", "tanh")
+LEAK = 0.1  # the slope of 'leaky' below 0
 
 
 def mlp(n_input: int, n_hidden: int, n_layers: int, n_output: int, act_type: str) -> nn.HybridSequential:
@@ -22,7 +25,7 @@ def mlp(n_input: int, n_hidden: int, n_layers: int, n_output: int, act_type: str
     checks.one_of("act_type", act_type, ACTIVATIONS)
     net = nn.HybridSequential()
     for _ in range(n_layers):
-        net.add(nn.Dense(n_hidden, activation=act_type, in_units=n_input))
+        _add(net, act_type, nn.Dense, n_hidden, in_units=n_input)
         n_input = n_hidden
     net.add(nn.Dense(n_output, in_units=n_input))
     return net
@@ -31,16 +34,17 @@ def mlp(n_input: int, n_hidden: int, n_layers: int, n_output: int, act_type: str
 def conv_encoder(side: int, channels: Sequence[int], n_output: int, act_type: str) -> nn.HybridSequential:
     """Stack convolutions with kernel 4 and stride 2, each of which halves the picture, and a linear layer.
 
-    Maps flat images (batch, side * side) to (batch, n_output).
+    Maps flat images (batch, side * side) to (batch, n_output). Odd sides are rounded up when they are halved.
     """
     checks.one_of("act_type", act_type, ACTIVATIONS)
+    *sides, last = _sides(side, len(channels))
     net = nn.HybridSequential()
     net.add(nn.HybridLambda(lambda F, x: F.reshape(x, shape=(-1, 1, side, side))))
     n_input = 1
-    for n_channels in channels:
-        net.add(nn.Conv2D(n_channels, 4, strides=2, padding=1, activation=act_type, in_channels=n_input))
+    for n_channels, larger in zip(channels, sides):
+        _add(net, act_type, nn.Conv2D, n_channels, 4, strides=2, padding=_padding(larger), in_channels=n_input)
         n_input = n_channels
-    net.add(nn.Dense(n_output, in_units=n_input * (side // 2 ** len(channels)) ** 2))
+    net.add(nn.Dense(n_output, in_units=n_input * last**2))
     return net
 
 
@@ -51,28 +55,42 @@ def conv_decoder(
 
     Maps (batch, n_latent) to (batch, n_maps * side * side), one map after the other.
     """
-    sides = [side // 2**level for level in range(len(channels), -1, -1)]
-    widths = [*reversed(channels), n_maps]
+    first, *sides = reversed(_sides(side, len(channels)))
     # MXNet 1.9.1 cannot differentiate a transposed convolution to a single channel (oneDNN finds no
     # primitive for its layout): a second one is computed and left out.
-    widths[-1] = max(2, n_maps)
+    widths = [*reversed(channels), max(2, n_maps)]
     net = nn.HybridSequential()
-    net.add(nn.Dense(widths[0] * sides[0] ** 2, activation=act_type, in_units=n_latent))
-    net.add(nn.HybridLambda(lambda F, x: F.reshape(x, shape=(-1, widths[0], sides[0], sides[0]))))
-    for level in range(len(channels)):
-        net.add(
-            nn.Conv2DTranspose(
-                widths[level + 1],
-                4,
-                strides=2,
-                padding=1,
-                output_padding=sides[level + 1] - 2 * sides[level],
-                activation=act_type if level + 1 < len(channels) else None,
-                in_channels=widths[level],
-            )
-        )
+    _add(net, act_type, nn.Dense, widths[0] * first**2, in_units=n_latent)
+    net.add(nn.HybridLambda(lambda F, x: F.reshape(x, shape=(-1, widths[0], first, first))))
+    for (n_input, n_channels), larger in zip(pairwise(widths), sides):
+        activation = None if larger == side else act_type  # the last one ends in logits
+        padding = {"padding": _padding(larger), "output_padding": larger % 2}
+        _add(net, activation, nn.Conv2DTranspose, n_channels, 4, strides=2, in_channels=n_input, **padding)
     net.add(nn.HybridLambda(lambda F, x: F.flatten(F.slice_axis(x, axis=1, begin=0, end=n_maps))))
     return net
+
+
+def _add(
+    net: nn.HybridSequential, act_type: str | None, layer: type[HybridBlock], *arguments: int, **options: Any
+) -> None:
+    """Add a layer with its activation; a layer of Gluon brings every one but the leaky ReLU."""
+    leaky = act_type == "leaky"
+    net.add(layer(*arguments, activation=None if leaky else act_type, **options))
+    if leaky:
+        net.add(nn.LeakyReLU(LEAK))
+
+
+def _sides(side: int, n_levels: int) -> list[int]:
+    """Return the side of a picture and what is left of it after every halving."""
+    sides = [side]
+    for _ in range(n_levels):
+        sides.append((sides[-1] + 1) // 2)
+    return sides
+
+
+def _padding(side: int) -> int:
+    """Return the padding with which kernel 4 and stride 2 halve a side, rounding up."""
+    return 1 + side % 2
 
 
 class Decoder(HybridBlock):
