@@ -18,6 +18,9 @@ from collections.abc import Sequence
 
 import mxnet as mx
 from mxnet import nd
+from mxnet.gluon import Block
+
+from .contract import TERMS
 
 ROLE = "DMLC_ROLE"
 LAUNCHED = "GLUON_VAE_LAUNCHED"
@@ -28,6 +31,7 @@ import os, sys, threading
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
 import mxnet
 """
+TOTALS = "totals"  # the key under which workers sum the terms of the loss
 GRACE = 5  # seconds for scheduler and server to end by themselves after the last worker
 
 
@@ -43,10 +47,35 @@ def connect() -> mx.kv.KVStore:
     return mx.kv.create("dist_sync")
 
 
+def open_store(kvstore: mx.kv.KVStore, weights: dict[str, nd.NDArray]) -> None:
+    """Give every worker the first one's parameters, and the store a place for what is summed."""
+    for name, values in weights.items():
+        kvstore.init(name, values)
+        kvstore.pull(name, values)
+    kvstore.init(TOTALS, nd.zeros(len(TERMS)))
+
+
 def share(kvstore: mx.kv.KVStore, n: int) -> slice:
     """Return this worker's rows of a batch of ``n``: shares differ by at most one, and may be empty."""
     rank, n_workers = kvstore.rank, kvstore.num_workers
     return slice(rank * n // n_workers, (rank + 1) * n // n_workers)
+
+
+def share_of_batch(kvstore: mx.kv.KVStore, net: Block, x: nd.NDArray, *labels: nd.NDArray) -> list[nd.NDArray]:
+    """Cut this worker's rows out of a batch, its labels and its noise; return nothing if it has none.
+
+    Every worker draws the noise of the whole batch from the same seed: the numbers are then those
+    that a single process would have used.
+    """
+    rows = share(kvstore, len(x))
+    if rows.start == rows.stop:
+        return []
+    inputs = [array[rows] for array in (x, *labels)]
+    if hasattr(net, "draw_noise"):
+        noise = net.draw_noise(x)
+        of_rows = noise.reshape((-1, len(x), noise.shape[1]))[:, rows]
+        inputs.append(of_rows.reshape((-1, noise.shape[1])))
+    return inputs
 
 
 def sum_over_workers(kvstore: mx.kv.KVStore, arrays: dict[str, nd.NDArray]) -> None:
@@ -56,6 +85,13 @@ def sum_over_workers(kvstore: mx.kv.KVStore, arrays: dict[str, nd.NDArray]) -> N
         kvstore.push(name, array)
     for name, array in arrays.items():
         kvstore.pull(name, array)
+
+
+def sum_totals(kvstore: mx.kv.KVStore, totals: dict[str, float]) -> dict[str, float]:
+    """Return the sums over all workers of at most as many numbers as a loss has terms."""
+    sums = nd.array(list(totals.values()) + [0] * (len(TERMS) - len(totals)))
+    sum_over_workers(kvstore, {TOTALS: sums})
+    return dict(zip(totals, sums.asnumpy().astype(float)))
 
 
 def launch(command: Sequence[str], n_workers: int) -> None:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from . import checkpoint as checkpoints
 from . import checks, distributed
 from .adam import Adam
-from .contract import TERMS, batches, checked_labels, is_initialized, labels_for, terms, to_device, unchecked
+from .contract import batches, checked_labels, is_initialized, labels_for, terms, to_device, unchecked
 from .evaluation import loss_terms
 
 History = dict[str, list[float]]
@@ -30,7 +30,6 @@ SCHEDULES = ("cosine", "constant")
 # Twice the variance of Xavier's rule, since a ReLU passes on half of it (He et al. 2015, arXiv 1502.01852).
 INITIALIZER = mx.init.Xavier(magnitude=6)
 FINAL_FRACTION = 0.02  # of the learning rate, where the cosine ends
-TOTALS = "totals"  # the key under which workers sum the terms of the loss
 # Steps the host may run ahead of the device: enough to keep the device busy; without a limit the
 # batches of a whole epoch are cut, and held in memory, before the first one is used.
 LOOKAHEAD = 8
@@ -162,7 +161,7 @@ def fit(
         adam.restore(saved.moments, saved.meta["n_steps"])
         history = saved.meta["history"]
     if kvstore is not None:
-        _open_store(kvstore, adam)
+        distributed.open_store(kvstore, adam.weights())
     train = (to_device(net, x_train), *labels_for(net, y_train, len(x_train), "y_train"))
     test = None
     if x_test is not None and leads:
@@ -251,7 +250,7 @@ def _train_epoch(
             x = inputs[0]
             inputs[0] = nd.random.uniform(shape=x.shape, ctx=x.context, dtype=x.dtype) < x
         if kvstore is not None:
-            inputs = _share_of_batch(net, kvstore, *inputs)
+            inputs = distributed.share_of_batch(kvstore, net, *inputs)
         if inputs:
             with autograd.record():
                 loss = net(*inputs)
@@ -268,39 +267,12 @@ def _train_epoch(
     while running:
         read_oldest()
     if kvstore is not None:
-        sums = nd.array(list(totals.values()) + [0] * (len(TERMS) - len(totals)))
-        distributed.sum_over_workers(kvstore, {TOTALS: sums})
-        totals = dict(zip(totals, sums.asnumpy().astype(float)))
+        totals = distributed.sum_totals(kvstore, totals)
     # A ReLU maps NaN to 0 on the CPU, so that a ruined parameter need not show in the loss.
     for name, parameter in net._collect_params_with_prefix().items():
         if not np.isfinite(parameter.data().asnumpy()).all():
             raise FloatingPointError(f"{name} stopped being finite in epoch {epoch}, by step {step}")
     return {name: total / len(order) for name, total in totals.items()}
-
-
-def _open_store(kvstore: mx.kv.KVStore, adam: Adam) -> None:
-    """Give every worker the first one's parameters, and the store a place for what is summed."""
-    for name, values in adam.weights().items():
-        kvstore.init(name, values)
-        kvstore.pull(name, values)
-    kvstore.init(TOTALS, nd.zeros(len(TERMS)))
-
-
-def _share_of_batch(net: HybridBlock, kvstore: mx.kv.KVStore, x: nd.NDArray, *labels: nd.NDArray) -> list[nd.NDArray]:
-    """Cut this worker's rows out of a batch, its labels and its noise; return nothing if it has none.
-
-    Every worker draws the noise of the whole batch from the same seed: the numbers are then those
-    that a single process would have used.
-    """
-    rows = distributed.share(kvstore, len(x))
-    if rows.start == rows.stop:
-        return []
-    inputs = [array[rows] for array in (x, *labels)]
-    if hasattr(net, "draw_noise"):
-        noise = net.draw_noise(x)
-        of_rows = noise.reshape((-1, len(x), noise.shape[1]))[:, rows]
-        inputs.append(of_rows.reshape((-1, noise.shape[1])))
-    return inputs
 
 
 def _summary(row: dict[str, float]) -> str:
