@@ -130,7 +130,7 @@ def _compiled_for(array: nd.NDArray) -> Any:
 
 @cache
 def _compiled(dtype: type[np.floating]) -> Any:
-    """Return ``_update`` as C code that MXNet's engine can call on ``ARGUMENTS``, or None without Numba."""
+    """Return ``_update`` as a C function of ``ARGUMENTS`` that MXNet's engine can call, or None without Numba."""
     try:
         import numba  # here, since it takes a third of a second and only training needs it
         from numba.core import cgutils, types
