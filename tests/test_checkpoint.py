@@ -189,7 +189,7 @@ assert checkpoint.read(path).meta == {{"epoch": 1}}
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
-COMMAND = [sys.executable, "-m", "gluon_vae", "--epochs", "3", "--n-hidden", "16", "--n-layers", "1", "--out"]
+COMMAND = [sys.executable, "-m", "gluon_vae", "--epochs", "10", "--n-hidden", "16", "--n-layers", "1", "--out"]
 
 
 def start(out, *options):
