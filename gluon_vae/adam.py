@@ -169,12 +169,13 @@ def _queue(compiled: Any, arrays: tuple[nd.NDArray, ...], addresses: list[int], 
     arguments = np.array((*addresses, weight.size, rate, scale), dtype=ARGUMENTS)
     # The engine keeps the memory of an NDArray until what is queued on it is done, and so the arguments.
     kept = nd.empty(ARGUMENTS.itemsize, dtype=np.uint8)
-    ctypes.memmove(_address(kept), arguments.ctypes.data, ARGUMENTS.itemsize)
+    place = _address(kept)
+    ctypes.memmove(place, arguments.ctypes.data, ARGUMENTS.itemsize)
     reads, writes = (gradient, kept), (weight, mean, square)
     check_call(
         _LIB.MXEnginePushSyncND(
             ctypes.c_void_p(compiled.address),
-            ctypes.c_void_p(_address(kept)),
+            ctypes.c_void_p(place),
             None,
             (ctypes.c_int * 2)(weight.context.device_typeid, weight.context.device_id),
             (NDArrayHandle * len(reads))(*(array.handle for array in reads)),
