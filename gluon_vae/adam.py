@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 from mxnet import nd
 from mxnet.base import _LIB, NDArrayHandle, check_call
-from mxnet.gluon import HybridBlock
+from mxnet.gluon import HybridBlock, Parameter
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 # Pixels that are almost never on have almost no gradient, and Adam's moments for them decay into
 # denormal floats, which the CPU handles many times slower. This much weight decay keeps them normal.
 WEIGHT_DECAY = 1e-9
 COMPILED = (np.float32, np.float64)  # that Numba computes with
-ARGUMENTS = np.dtype(
-    [(name, np.uintp) for name in ("weight", "gradient", "mean", "square", "size")]
-    + [(name, np.float64) for name in ("rate", "scale")]
-)
+# What the compiled code is given: where the arrays of each parameter are, and the numbers of one step.
+ARRAYS = np.dtype([(name, np.uintp) for name in ("weight", "gradient", "mean", "square", "size")])
+STEP = np.dtype([("table", np.uintp), ("n", np.uintp), ("rate", np.float64), ("scale", np.float64)])
 
 
 class Adam:
@@ -39,9 +38,11 @@ class Adam:
     """
 
     def __init__(self, net: HybridBlock) -> None:
-        parameters = net._collect_params_with_prefix()
-        self._names = [name for name, parameter in parameters.items() if parameter.grad_req != "null"]
-        self._parameters = [parameters[name] for name in self._names]
+        names: dict[Parameter, str] = {}
+        for name, parameter in net._collect_params_with_prefix().items():
+            if parameter.grad_req != "null":
+                names.setdefault(parameter, name)  # one that several blocks share has a name in each
+        self._parameters, self._names = list(names), list(names.values())
         self._mean = [nd.zeros_like(parameter.data()) for parameter in self._parameters]
         self._square = [nd.zeros_like(parameter.data()) for parameter in self._parameters]
         self.n_steps = 0
@@ -55,31 +56,30 @@ class Adam:
         operations are under way MXNet changes such things without asking whether anybody looks.
         """
         nd.waitall()
-        self._updates = []
+        groups: dict[Any, list[tuple[nd.NDArray, ...]]] = {}
         for parameter, mean, square in zip(self._parameters, self._mean, self._square):
             arrays = parameter.data(), parameter.grad(), mean, square
-            compiled = _compiled_for(arrays[0])
-            addresses = [] if compiled is None else [_address(array) for array in arrays]
-            self._updates.append((arrays, compiled, addresses))
+            groups.setdefault(_compiled_for(arrays[0]), []).append(arrays)
+        self._left_to_mxnet = groups.pop(None, [])
+        self._compiled = [_CompiledUpdate(compiled, group) for compiled, group in groups.items()]
 
     def step(self, learning_rate: float, batch_size: int) -> None:
         """Move the parameters by the mean gradient of a batch whose summed loss was differentiated."""
         self.n_steps += 1
         rate = learning_rate * math.sqrt(1 - BETA2**self.n_steps) / (1 - BETA1**self.n_steps)
-        for arrays, compiled, addresses in self._updates:
-            if compiled is not None:
-                _queue(compiled, arrays, addresses, rate, 1 / batch_size)
-            else:
-                nd.adam_update(
-                    *arrays,
-                    out=arrays[0],
-                    lr=rate,
-                    beta1=BETA1,
-                    beta2=BETA2,
-                    epsilon=EPSILON,
-                    wd=WEIGHT_DECAY,
-                    rescale_grad=1 / batch_size,
-                )
+        for update in self._compiled:
+            update.queue(rate, 1 / batch_size)
+        for arrays in self._left_to_mxnet:
+            nd.adam_update(
+                *arrays,
+                out=arrays[0],
+                lr=rate,
+                beta1=BETA1,
+                beta2=BETA2,
+                epsilon=EPSILON,
+                wd=WEIGHT_DECAY,
+                rescale_grad=1 / batch_size,
+            )
 
     def gradients(self) -> dict[str, nd.NDArray]:
         """Return the gradients that the next step will use, by name, not copied."""
@@ -150,43 +150,60 @@ def _compiled(dtype: type[np.floating]) -> Any:
     update = numba.njit(_update, error_model="numpy")
     constants = tuple(map(dtype, (1 - BETA1, 1 - BETA2, EPSILON, WEIGHT_DECAY)))
 
-    @numba.cfunc(types.void(types.voidptr, types.CPointer(numba.from_dtype(ARGUMENTS))))
-    def called(run_context: Any, arguments: Any) -> None:
-        a = numba.carray(arguments, 1)[0]
-        weight = numba.carray(pointer(a.weight), a.size, dtype)
-        gradient = numba.carray(pointer(a.gradient), a.size, dtype)
-        mean = numba.carray(pointer(a.mean), a.size, dtype)
-        square = numba.carray(pointer(a.square), a.size, dtype)
-        update(weight, gradient, mean, square, dtype(a.rate), *constants, dtype(a.scale))
+    @numba.cfunc(types.void(types.voidptr, types.CPointer(numba.from_dtype(STEP))))
+    def called(run_context: Any, step: Any) -> None:
+        s = numba.carray(step, 1)[0]
+        for a in numba.carray(pointer(s.table), s.n, ARRAYS):
+            weight = numba.carray(pointer(a.weight), a.size, dtype)
+            gradient = numba.carray(pointer(a.gradient), a.size, dtype)
+            mean = numba.carray(pointer(a.mean), a.size, dtype)
+            square = numba.carray(pointer(a.square), a.size, dtype)
+            update(weight, gradient, mean, square, dtype(s.rate), *constants, dtype(s.scale))
 
     atexit.register(nd.waitall)  # what is queued must not outlive the code that it calls
     return called
 
 
-def _queue(compiled: Any, arrays: tuple[nd.NDArray, ...], addresses: list[int], rate: float, scale: float) -> None:
-    """Queue an update behind the operations that its arrays wait for, as MXNet's own operators are."""
-    weight, gradient, mean, square = arrays
-    arguments = np.array((*addresses, weight.size, rate, scale), dtype=ARGUMENTS)
-    # The engine keeps the memory of an NDArray until what is queued on it is done, and so the arguments.
-    kept = nd.empty(ARGUMENTS.itemsize, dtype=np.uint8)
-    place = _address(kept)
-    ctypes.memmove(place, arguments.ctypes.data, ARGUMENTS.itemsize)
-    reads, writes = (gradient, kept), (weight, mean, square)
-    check_call(
-        _LIB.MXEnginePushSyncND(
-            ctypes.c_void_p(compiled.address),
-            ctypes.c_void_p(place),
-            None,
-            (ctypes.c_int * 2)(weight.context.device_typeid, weight.context.device_id),
-            (NDArrayHandle * len(reads))(*(array.handle for array in reads)),
-            len(reads),
-            (NDArrayHandle * len(writes))(*(array.handle for array in writes)),
-            len(writes),
-            None,
-            0,
-            b"adam",
+class _CompiledUpdate:
+    """The update of several parameters as one operation of MXNet's engine, behind all that they wait for."""
+
+    def __init__(self, compiled: Any, parameters: list[tuple[nd.NDArray, ...]]) -> None:
+        weights, gradients, means, squares = map(list, zip(*parameters))
+        table = [(*map(_address, arrays), arrays[0].size) for arrays in parameters]
+        self._compiled, self._n = compiled, len(table)
+        self._table = _queued_memory(np.array(table, dtype=ARRAYS))
+        self._reads, self._writes = [*gradients, self._table], weights + means + squares
+        self._device = (ctypes.c_int * 2)(weights[0].context.device_typeid, weights[0].context.device_id)
+
+    def queue(self, rate: float, scale: float) -> None:
+        step = _queued_memory(np.array((_address(self._table), self._n, rate, scale), dtype=STEP))
+        reads = [*self._reads, step]
+        check_call(
+            _LIB.MXEnginePushSyncND(
+                ctypes.c_void_p(self._compiled.address),
+                ctypes.c_void_p(_address(step)),
+                None,
+                self._device,
+                _handles(reads),
+                len(reads),
+                _handles(self._writes),
+                len(self._writes),
+                None,
+                0,
+                b"adam",
+            )
         )
-    )
+
+
+def _queued_memory(values: np.ndarray) -> nd.NDArray:
+    """Copy to an NDArray, whose memory the engine keeps until what is queued on it is done."""
+    kept = nd.empty(values.nbytes, dtype=np.uint8)
+    ctypes.memmove(_address(kept), values.ctypes.data, values.nbytes)
+    return kept
+
+
+def _handles(arrays: list[nd.NDArray]) -> ctypes.Array:
+    return (NDArrayHandle * len(arrays))(*(array.handle for array in arrays))
 
 
 def _address(array: nd.NDArray) -> int:

@@ -24,14 +24,20 @@ def one_layer(dtype="float32"):
     return net
 
 
-def take_steps(net, optimizer, n=N_STEPS):
-    dtype = net.weight.dtype
+def take_steps(net, optimizer, n=N_STEPS, dtype=None):
+    dtype = dtype or net.weight.dtype
     for i in range(n):
         x = nd.array(np.random.default_rng(i).standard_normal((BATCH, 3)), dtype=dtype)
         with autograd.record():
             loss = (net(x) ** 2).sum(axis=1)
         loss.backward()
         optimizer.step(RATE, BATCH)
+
+
+def trainer_of(net):
+    """Gluon's own optimizer, called as ours is."""
+    trainer = gluon.Trainer(net.collect_params(), "adam", {"learning_rate": RATE})
+    return SimpleNamespace(step=lambda rate, batch_size: trainer.step(batch_size))
 
 
 def state(net, optimizer):
@@ -77,12 +83,24 @@ def test_the_update_is_the_papers(dtype, tolerance):
 
 
 def test_the_compiled_update_is_gluons():
-    """Whose trainer has no weight decay, 1e-9 here."""
+    """Which has no weight decay, 1e-9 here."""
     net, reference = one_layer(), one_layer()
     take_steps(net, adam.Adam(net))
-    trainer = gluon.Trainer(reference.collect_params(), "adam", {"learning_rate": RATE})
-    take_steps(reference, SimpleNamespace(step=lambda rate, batch_size: trainer.step(batch_size)))
+    take_steps(reference, trainer_of(reference))
     np.testing.assert_allclose(net.weight.data().asnumpy(), reference.weight.data().asnumpy(), rtol=1e-5)
+
+
+def test_a_shared_parameter_is_updated_once():
+    results = []
+    for train in (adam.Adam, trainer_of):
+        first = one_layer()
+        net = gluon.nn.HybridSequential()
+        net.add(first, gluon.nn.Dense(3, in_units=4), gluon.nn.Dense(4, in_units=3, params=first.params))
+        net[1].initialize(mx.init.One())
+        take_steps(net, train(net), dtype="float32")
+        assert net[0].weight is net[2].weight
+        results.append(first.weight.data().asnumpy())
+    np.testing.assert_allclose(*results, rtol=1e-3)
 
 
 def test_half_precision_is_left_to_mxnet():

@@ -10,7 +10,7 @@ import pytest
 from mxnet import nd
 
 import gluon_vae as g
-from gluon_vae import plotting
+from gluon_vae import checks, plotting
 
 NAN, INF = float("nan"), float("inf")
 X = np.random.default_rng(0).random((6, 16), dtype=np.float32)
@@ -188,6 +188,21 @@ def test_bad_input_is_named_and_nothing_changes(case, door):
         for name, values in g.checkpoint.parameters_of(net).items():
             np.testing.assert_array_equal(values, parameters[name])
     assert files == {path: path.stat().st_mtime_ns for path in door.folder.rglob("*")}
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", ">f4", ">f8", np.longdouble])
+@pytest.mark.parametrize("step", [1, 2])
+def test_images_are_those_with_every_pixel_from_zero_to_one(dtype, step):
+    above, below = (np.nextafter(*np.array(pair, dtype)) for pair in ((1, 2), (0, -1)))
+    for value in (0, -0.0, 0.5, 1, -below, above, below, -1, 2, 300, NAN, -NAN, INF, -INF):
+        x = np.zeros((3, 8), dtype)
+        x[1, 4] = value
+        x = x[:, ::step]
+        if 0 <= value <= 1:
+            assert checks.images("x", x) is x
+        else:
+            with pytest.raises(ValueError, match="x must"):
+                checks.images("x", x)
 
 
 def test_what_has_one_sensible_meaning_is_converted(door):
