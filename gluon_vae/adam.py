@@ -21,6 +21,7 @@ COMPILED = (np.float32, np.float64)  # that Numba computes with
 # What the compiled code is given: where the arrays of each parameter are, and the numbers of one step.
 ARRAYS = np.dtype([(name, np.uintp) for name in ("weight", "gradient", "mean", "square", "size")])
 STEP = np.dtype([("table", np.uintp), ("n", np.uintp), ("rate", np.float64), ("scale", np.float64)])
+PRIORITIZED = 3  # FnProperty::kCPUPrioritized of MXNet's engine, which has threads of their own for it
 
 
 class Adam:
@@ -61,7 +62,14 @@ class Adam:
             arrays = parameter.data(), parameter.grad(), mean, square
             groups.setdefault(_compiled_for(arrays[0]), []).append(arrays)
         self._left_to_mxnet = groups.pop(None, [])
-        self._compiled = [_CompiledUpdate(compiled, group) for compiled, group in groups.items()]
+        # Gradients are ready from the last layer to the first. All but the first layer's weight and bias are
+        # updated by another thread, while the one that computes is still at the first layer's gradient.
+        self._compiled = [
+            _CompiledUpdate(compiled, some, prioritized)
+            for compiled, group in groups.items()
+            for some, prioritized in ((group[2:], True), (group[:2], False))
+            if some
+        ]
 
     def step(self, learning_rate: float, batch_size: int) -> None:
         """Move the parameters by the mean gradient of a batch whose summed loss was differentiated."""
@@ -167,16 +175,17 @@ def _compiled(dtype: type[np.floating]) -> Any:
 class _CompiledUpdate:
     """The update of several parameters as one operation of MXNet's engine, behind all that they wait for."""
 
-    def __init__(self, compiled: Any, parameters: list[tuple[nd.NDArray, ...]]) -> None:
+    def __init__(self, compiled: Any, parameters: list[tuple[nd.NDArray, ...]], prioritized: bool) -> None:
         weights, gradients, means, squares = map(list, zip(*parameters))
         table = [(*map(_address, arrays), arrays[0].size) for arrays in parameters]
-        self._compiled, self._n = compiled, len(table)
-        self._table = _queued_memory(np.array(table, dtype=ARRAYS))
-        self._reads, self._writes = [*gradients, self._table], weights + means + squares
+        kept = _queued_memory(np.array(table, dtype=ARRAYS))
+        self._compiled, self._table, self._n = compiled, _address(kept), len(table)
+        self._reads, self._writes = [*gradients, kept], weights + means + squares
+        self._property = ctypes.c_int(PRIORITIZED if prioritized else 0)
         self._device = (ctypes.c_int * 2)(weights[0].context.device_typeid, weights[0].context.device_id)
 
     def queue(self, rate: float, scale: float) -> None:
-        step = _queued_memory(np.array((_address(self._table), self._n, rate, scale), dtype=STEP))
+        step = _queued_memory(np.array((self._table, self._n, rate, scale), dtype=STEP))
         reads = [*self._reads, step]
         check_call(
             _LIB.MXEnginePushSyncND(
@@ -188,7 +197,7 @@ class _CompiledUpdate:
                 len(reads),
                 _handles(self._writes),
                 len(self._writes),
-                None,
+                ctypes.byref(self._property),
                 0,
                 b"adam",
             )

@@ -180,26 +180,33 @@ def test_without_compilation_there_is_nothing_compiled(monkeypatch):
 
 
 def test_updates_keep_their_place_in_the_queue():
-    """Nothing is waited for, and everything happens in the order in which it was asked for."""
-    net = one_layer()
-    optimizer = adam.Adam(net)
-    weight, gradient = net.weight.data(), net.weight.grad()
-    net.bias.grad()[:] = 0
+    """Nothing is waited for, and everything happens in the order in which it was asked for, in every layer."""
+
+    def layers():
+        net = gluon.nn.HybridSequential()
+        net.add(one_layer(), one_layer())
+        for layer in net:
+            layer.bias.grad()[:] = 0
+        return net, adam.Adam(net)
+
+    net, optimizer = layers()
     seen = []
     for i in range(200):
         slow = nd.dot(nd.ones((300, 300)), nd.ones((300, 300)))  # 300 everywhere, after a while
-        gradient[:] = (slow[0, 0] - 300).reshape((1, 1)) + (-1) ** i
+        for layer in net:
+            layer.weight.grad()[:] = (slow[0, 0] - 300).reshape((1, 1)) + (-1) ** i
         optimizer.step(RATE, 1)
-        seen.append(weight.copy())
-        gradient[:] = np.nan  # read before this, or ruined
-    oracle = one_layer()
-    reference = adam.Adam(oracle)
-    oracle.bias.grad()[:] = 0
-    for i, values in enumerate(seen):
-        oracle.weight.grad()[:] = (-1) ** i
-        reference.step(RATE, 1)
+        seen.append([layer.weight.data().copy() for layer in net])
+        for layer in net:
+            layer.weight.grad()[:] = np.nan  # read before this, or ruined
+    net, optimizer = layers()
+    for i, weights in enumerate(seen):
+        for layer in net:
+            layer.weight.grad()[:] = (-1) ** i
+        optimizer.step(RATE, 1)
         nd.waitall()
-        np.testing.assert_array_equal(values.asnumpy(), oracle.weight.data().asnumpy())
+        for values, layer in zip(weights, net):
+            np.testing.assert_array_equal(values.asnumpy(), layer.weight.data().asnumpy())
 
 
 def test_what_inference_did_to_the_layout_of_weights_is_undone(monkeypatch):
