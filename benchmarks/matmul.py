@@ -37,6 +37,7 @@ def torch_step(shapes: list[tuple[int, int, int]], threads: int) -> tuple[Callab
 
 def mxnet_step(shapes: list[tuple[int, int, int]], threads: int) -> tuple[Callable, Callable]:
     """Return a step by ``FullyConnected``, MXNet's fastest product, and what waits for it."""
+    import gluon_vae  # noqa: F401, I001  MXNet imports after it only
     import mxnet as mx
     from mxnet import nd
 

@@ -1,10 +1,11 @@
 """Contestant: this package, through ``gluon_vae.fit``, ``encode`` and ``generate``."""
 
 import numpy as np
-from mxnet import autograd, nd
 from worker import CHANNELS, CONV_LATENT, N_HIDDEN, N_LATENT, Channel, check_batch, load_images, start_parameters
 
 import gluon_vae
+
+from mxnet import autograd, nd
 
 
 def main() -> None:

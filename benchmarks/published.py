@@ -5,10 +5,13 @@ Written anew from its description: the loss from ``log(y + 1e-10)``, the batch s
 fixed order from ``NDArrayIter``, and a loss that is read at every step.
 """
 
+from worker import N_HIDDEN, N_LATENT, N_OUTPUT, Channel, load_images
+
+import gluon_vae  # noqa: F401  MXNet imports after it only
+
 import mxnet as mx
 from mxnet import autograd, gluon, nd
 from mxnet.gluon import nn
-from worker import N_HIDDEN, N_LATENT, N_OUTPUT, Channel, load_images
 
 TINY = 1e-10
 

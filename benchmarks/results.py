@@ -17,12 +17,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import mxnet as mx
 import numpy as np
-from mxnet.gluon import HybridBlock
 
 import gluon_vae
 from gluon_vae.storage import replacing, write_json
+
+import mxnet as mx
+from mxnet.gluon import HybridBlock
 
 HERE = Path(__file__).parent
 RECORD = HERE / "results" / "results.json"

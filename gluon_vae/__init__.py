@@ -1,5 +1,11 @@
 """The variational auto-encoder in MXNet Gluon."""
 
+# ruff: noqa: E402
+
+from .compatibility import import_mxnet
+
+import_mxnet()
+
 from .autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
 from .checkpoint import load
 from .codes import encode, generate, latent_grid, pixel_variance, prior_draws, reconstruct

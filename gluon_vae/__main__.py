@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import mxnet as mx
 import numpy as np
 from matplotlib.axes import Axes
+
+import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 from . import (
@@ -68,7 +69,7 @@ files written to --out:
 several processes:
   --workers N shares every batch among N processes of this machine, to the result of one process but for
   rounding; worth it where a step is long. On several machines, start MXNet's scheduler and server
-  (DMLC_ROLE=scheduler or server, python -c 'import mxnet') and this command with DMLC_ROLE=worker on
+  (DMLC_ROLE=scheduler or server, python -c 'import gluon_vae') and this command with DMLC_ROLE=worker on
   each, all with DMLC_PS_ROOT_URI, DMLC_PS_ROOT_PORT, DMLC_NUM_WORKER and DMLC_NUM_SERVER=1; --resume
   needs the checkpoint on each.
 

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+
 from mxnet import nd
 from mxnet.base import _LIB, NDArrayHandle, check_call
 from mxnet.gluon import HybridBlock, Parameter

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from mxnet import nd
 from mxnet.gluon import HybridBlock
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import mxnet as mx
 import numpy as np
+from scipy.stats import norm
+
+import mxnet as mx
 from mxnet import nd
 from mxnet.gluon import HybridBlock
-from scipy.stats import norm
 
 from . import checks
 from .contract import in_batches, inputs_of, labels_for, to_device

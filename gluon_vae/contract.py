@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+
 from mxnet import nd
 from mxnet.gluon import Block
 

@@ -29,7 +29,7 @@ LAUNCHED = "GLUON_VAE_LAUNCHED"
 SERVE = """
 import os, sys, threading
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
-import mxnet
+import gluon_vae
 """
 TOTALS = "totals"  # the key under which workers sum the terms of the loss
 GRACE = 5  # seconds for scheduler and server to end by themselves after the last worker

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from typing import Any, NamedTuple
 
-import mxnet as mx
 import numpy as np
-from mxnet import nd
-from mxnet.gluon import HybridBlock
 from scipy.special import logsumexp
 from tqdm import tqdm
+
+import mxnet as mx
+from mxnet import nd
+from mxnet.gluon import HybridBlock
 
 from . import checks
 from .contract import BATCH_SIZE, batches, in_batches, inputs_of, terms, unchecked

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import mxnet as mx
 import numpy as np
+from tqdm import tqdm
+
+import mxnet as mx
 from mxnet import autograd, nd
 from mxnet.gluon import HybridBlock
-from tqdm import tqdm
 
 from . import checkpoint as checkpoints
 from . import checks, distributed

@@ -2,11 +2,12 @@
 
 import hypothesis
 import matplotlib as mpl
-import mxnet as mx
 import numpy as np
 import pytest
 
 import gluon_vae
+
+import mxnet as mx
 
 mpl.use("Agg")
 # A loaded machine is slow, and a test that fails must fail again.

@@ -3,13 +3,14 @@
 import sys
 from types import SimpleNamespace
 
-import mxnet as mx
 import numpy as np
 import pytest
-from mxnet import autograd, gluon, nd
 
 import gluon_vae
 from gluon_vae import adam
+
+import mxnet as mx
+from mxnet import autograd, gluon, nd
 
 N_STEPS, BATCH = 12, 5
 RATE = 0.01

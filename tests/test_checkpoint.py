@@ -7,15 +7,16 @@ import subprocess
 import sys
 import time
 
-import mxnet as mx
 import numpy as np
 import pytest
 import soak
 from conftest import N_OUTPUT
-from mxnet import nd
 
 import gluon_vae
 from gluon_vae import checkpoint, fit
+
+import mxnet as mx
+from mxnet import nd
 
 SETTINGS = {"n_epochs": 4, "batch_size": 10, "seed": 3, "progress": False}
 

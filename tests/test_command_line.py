@@ -6,10 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from mxnet import nd
 from PIL import Image
 
 import gluon_vae
+
+from mxnet import nd
 
 QUICK = ("--epochs", "1", "--n-hidden", "8", "--n-layers", "1")
 

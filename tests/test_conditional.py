@@ -1,13 +1,14 @@
 """What a conditional model does with its labels."""
 
-import mxnet as mx
 import numpy as np
 import pytest
 from conftest import N_LATENT, N_OUTPUT
-from mxnet import nd
 from scipy.special import expit, log_expit
 
 import gluon_vae
+
+import mxnet as mx
+from mxnet import nd
 
 N_CLASSES = 4
 MODES = ("imperative", "hybrid", "static")

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mxnet import nd
 from scipy.integrate import quad
 from scipy.stats import multivariate_normal, norm
 
 from gluon_vae import kl_diagonal_gaussian, kl_gaussian
 from gluon_vae.losses import kl_to_standard_normal
+
+from mxnet import nd
 
 seeds = st.integers(0, 2**32 - 1)
 widths = st.integers(1, 6)

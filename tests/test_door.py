@@ -4,13 +4,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
-import mxnet as mx
 import numpy as np
 import pytest
-from mxnet import nd
 
 import gluon_vae as g
 from gluon_vae import checks, plotting
+
+import mxnet as mx
+from mxnet import nd
 
 NAN, INF = float("nan"), float("inf")
 X = np.random.default_rng(0).random((6, 16), dtype=np.float32)

@@ -1,14 +1,15 @@
 """Estimates, codes and samples of a model against its own parts."""
 
-import mxnet as mx
 import numpy as np
 import pytest
 from conftest import N_LATENT, N_OUTPUT
-from mxnet import nd
 from scipy.stats import norm
 
 import gluon_vae
 from gluon_vae import contract, elbo, encode, evaluation, generate, latent_grid, prior_draws, reconstruct
+
+import mxnet as mx
+from mxnet import nd
 
 
 def test_elbo_is_minus_the_mean_loss(make_vae, pixels):

@@ -1,13 +1,14 @@
 """The contract that every model keeps, in every execution mode."""
 
-import mxnet as mx
 import numpy as np
 import pytest
-from mxnet import autograd, gluon, nd
 
 import gluon_vae
 from gluon_vae import checkpoint
 from gluon_vae.layers import Conditioned, mlp
+
+import mxnet as mx
+from mxnet import autograd, gluon, nd
 
 N_OUTPUT, N_LATENT, N = 64, 3, 7
 MODES = ("imperative", "hybrid", "static")

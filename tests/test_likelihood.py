@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from mxnet import nd
 from scipy.special import logsumexp
 from scipy.stats import norm
 
 from gluon_vae import active_units, elbo, evaluation, kl_per_dimension, log_likelihood
+
+from mxnet import nd
 
 
 def integrated(net, x, width=8.0, n=801):

@@ -1,16 +1,17 @@
 """Each likelihood against SciPy, integration, finite differences and the moments of its own samples."""
 
-import mxnet as mx
 import numpy as np
 import pytest
-from mxnet import autograd, nd
-from mxnet.gluon import nn
 from scipy.integrate import trapezoid
 from scipy.special import expit, xlog1py, xlogy
 from scipy.stats import bernoulli, norm
 
 import gluon_vae
 from gluon_vae import likelihoods
+
+import mxnet as mx
+from mxnet import autograd, nd
+from mxnet.gluon import nn
 
 N_OUTPUT = 12
 KINDS = {

@@ -1,15 +1,16 @@
 """The terms of the ELBO against scipy, Monte Carlo and finite differences."""
 
-import mxnet as mx
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mxnet import autograd, nd
 from scipy.special import expit, log_expit
 from scipy.stats import norm
 
 from gluon_vae.losses import bernoulli_nll, kl_to_standard_normal
+
+import mxnet as mx
+from mxnet import autograd, nd
 
 
 def exact_nll(logits, x):

@@ -2,14 +2,15 @@
 
 import sys
 
-import mxnet as mx
 import numpy as np
 import pytest
 from conftest import N_OUTPUT
-from mxnet import gluon, nd
 
 import gluon_vae
 from gluon_vae import contract, fit
+
+import mxnet as mx
+from mxnet import gluon, nd
 
 KEYS = {"epoch", "learning_rate", "seconds"} | {
     f"{part}_{term}" for part in ("train", "test") for term in ("loss", "nll", "kl")

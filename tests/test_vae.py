@@ -1,13 +1,14 @@
 """The contract of the VAE, in every execution mode."""
 
-import mxnet as mx
 import numpy as np
 import pytest
 from conftest import N_LATENT, N_OUTPUT
-from mxnet import autograd, gluon, nd
 from scipy.special import expit, log_expit
 
 import gluon_vae
+
+import mxnet as mx
+from mxnet import autograd, gluon, nd
 
 MODES = ("imperative", "hybrid", "static")
 ATTRIBUTES = ("mu", "log_var", "output", "nll", "kl")
