@@ -36,19 +36,21 @@ class Tolerance:
     Raises
     ------
     ValueError
-        If a tag begins with ``within`` and is not of the forms above, or allows half of a number or more.
+        If a tag begins with ``within`` and is not of the forms above, allows half of a number or more, or is the
+        second one of its form.
     """
 
     def __init__(self, tags: Iterable[str] = ()) -> None:
-        self.relative = self.absolute = 0.0
+        allowed: dict[str, float] = {}
         for tag in tags:
-            match = TAG.fullmatch(tag)
-            if match and match[2]:
-                self.relative = float(match[1]) / 100
-            elif match:
-                self.absolute = float(match[1])
-            if tag.startswith("within") and not (match and self.relative < 0.5):
-                raise ValueError(f"a tag is like within-2% (less than 50 %) or within-0.3, not {tag!r}")
+            if tag.startswith("within"):
+                match = TAG.fullmatch(tag)
+                if not match or match[2] in allowed or (match[2] and float(match[1]) >= 50):
+                    raise ValueError(
+                        f"a tag is like within-2% (less than 50 %) or within-0.3, one of each, not {tag!r}"
+                    )
+                allowed[match[2]] = float(match[1])
+        self.relative, self.absolute = allowed.get("%", 0.0) / 100, allowed.get("", 0.0)
 
     def holds(self, expected: str, found: str) -> bool:
         """Tell whether two numbers, as printed, are the same but for what is allowed."""

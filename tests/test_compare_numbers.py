@@ -110,6 +110,12 @@ def test_a_tag_that_cannot_be_meant_is_refused(tag):
         Tolerance([tag])
 
 
+@pytest.mark.parametrize("tags", [("within-3", "within-12"), ("within-2%", "within-0.3", "within-4%")])
+def test_two_tags_of_one_form_are_refused(tags):
+    with pytest.raises(ValueError, match=re.escape(repr(tags[-1]))):
+        Tolerance(tags)
+
+
 @given(st.floats(0.01, 1e6), st.booleans(), st.floats(0.01, 0.4))
 def test_a_relative_tolerance_is_what_it_says(value, negative, tolerance):
     expected = float(f"{-value if negative else value:.9f}")
