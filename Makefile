@@ -14,16 +14,17 @@ ONE_THREAD := OMP_NUM_THREADS=1
 # ensurepip, as Debian's is without its package python3-venv.
 define FIND_PYTHON
 for python in $(or $(PYTHON),$(SUPPORTED:%=python%) python3); do
-    "$$python" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(SUPPORTED)".split())' || continue
-    "$$python" -c 'import ensurepip' && echo "$$python" && exit
-    lacking=$${python##*/}
+    answer=$$("$$python" gluon_vae/install_mxnet.py --check 2>&1) &&
+        "$$python" -c 'import ensurepip' && echo "$$python" && exit
+    case $$answer in MXNet*) break;; "") lacking=$${python##*/}; esac
 done 2>/dev/null
+case $$answer in MXNet*) echo "$$answer" >&2; exit 1; esac
 if [ -z "$(PYTHON)" ] && command -v uv >/dev/null; then
     export UV_PYTHON_PREFERENCE=only-managed UV_PYTHON_INSTALL_BIN=0
     uv python install 3.12 >&2 && uv python find --system 3.12 && exit
     uv=", nor did uv fetch one"
 fi
-echo "gluon-vae needs Python $(lastword $(SUPPORTED)) to $(firstword $(SUPPORTED)) with its module venv, and \
+echo "gluon-vae needs Python $(lastword $(SUPPORTED)) to $(firstword $(SUPPORTED)) (to 3.12 on macOS) with its module venv, and \
 $(if $(PYTHON),$(PYTHON) is not one,none is on the PATH)$$uv$${lacking:+ ($$lacking lacks the package $$lacking-venv)}: \
 install python3.12 and python3.12-venv, or uv, by which make fetches Python 3.12, or name one with make PYTHON=..." >&2
 exit 1

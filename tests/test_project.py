@@ -89,7 +89,8 @@ def test_this_environment_is_the_locked_one():
 
 RUNS = "exit 0"
 DOES_NOT_RUN = "exit 127"
-IS_TOO_OLD = 'case "$2" in *version_info*) exit 1; esac'
+IS_TOO_OLD = "echo gluon-vae needs Python 3 >&2; exit 1"
+HAS_NO_WHEEL = "echo MXNet 1.9.1 has no wheel >&2; exit 1"
 LACKS_ENSUREPIP = 'case "$2" in *ensurepip*) exit 1; esac'
 UV = 'test "$2" = install || echo /by/uv/python3.12'
 NO_NETWORK = "exit 1"
@@ -110,6 +111,7 @@ NO_NETWORK = "exit 1"
         ({"python3.12": LACKS_ENSUREPIP}, "", "(python3.12 lacks the package python3.12-venv)"),
         ({"python3.12": RUNS, "python3.9": IS_TOO_OLD, "uv": UV}, "python3.9", "python3.9 is not one:"),
         ({"python3.12": RUNS, "uv": UV}, "python4", "python4 is not one:"),
+        ({"python3.12": HAS_NO_WHEEL, "uv": UV}, "", "MXNet 1.9.1 has no wheel"),
     ],
 )
 def test_make_takes_the_newest_python_that_it_can_use_or_says_how_to_get_one(programs, named, expected, tmp_path):
@@ -125,7 +127,7 @@ def test_make_takes_the_newest_python_that_it_can_use_or_says_how_to_get_one(pro
         sentence = done.stderr.splitlines()[0]
         assert (done.returncode, done.stdout) == (2, "")
         assert expected in sentence
-        assert "install python3.12 and python3.12-venv, or uv" in sentence
+        assert ("install python3.12 and python3.12-venv, or uv" in sentence) == ("wheel" not in sentence)
 
 
 def test_import_leaves_the_process_as_it_was():
