@@ -76,6 +76,7 @@ def is_over(process):
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["conditional", "denoising", "learned"])
 def test_two_workers_end_with_the_weights_of_one_process(kind, tmp_path):
     command = [sys.executable, "-c", SCRIPT, kind, str(tmp_path)]
@@ -111,6 +112,7 @@ def test_a_failing_worker_is_named_and_no_process_is_left():
     assert not psutil.Process().children(recursive=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["worker", "launcher"])
 def test_a_killed_process_ends_the_run_and_leaves_nothing_running(victim, start, tmp_path):
     launcher = start("--workers", 2, "--epochs", 1000, "--n-hidden", 8, "--out", tmp_path)
@@ -131,6 +133,7 @@ def test_a_killed_process_ends_the_run_and_leaves_nothing_running(victim, start,
     assert checkpoint.read(tmp_path / "checkpoint").meta["history"]["epoch"]
 
 
+@pytest.mark.slow
 def test_interrupted_workers_resume_to_the_result_of_one_process(start, tmp_path):
     options = ("--epochs", 4, "--n-hidden", 8, "--n-layers", 1, "--batch-size", 25)  # slow enough to be interrupted
     together, alone = tmp_path / "together", tmp_path / "alone"
