@@ -62,7 +62,7 @@ def test_locked_packages_accept_the_oldest_release_of_each_python_that_they_are_
         versions = locked(python)
         for installed in metadata.distributions():
             if versions.get(canonicalize_name(installed.name)) == Version(installed.version):
-                accepted = SpecifierSet(installed.metadata["Requires-Python"] or "")
+                accepted = SpecifierSet(installed.metadata.get("Requires-Python", ""))
                 assert python in accepted, (installed.name, python)
 
 
