@@ -1,37 +1,45 @@
 # `make run` and `make test` create what they need: a virtual environment in .venv, exact versions
 # from requirements.lock. Set PYTHON=... to choose the interpreter, ARGS="..." to add options to run.
-PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3),python3)
+PYTHON ?=
+SUPPORTED := 3.13 3.12 3.11
 DATA ?= mnist
 BIN := .venv/bin
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 # The last digits of a sum depend on how many threads share it: fixed wherever outputs are compared.
 ONE_THREAD := OMP_NUM_THREADS=1
 
-define PLATFORM_CHECK
-import platform, sys
-machine = platform.system(), platform.machine()
-wheels = ("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "x86_64")
-if sys.version_info[:2] != (3, 11):
-    sys.exit(f"gluon-vae needs Python 3.11 (MXNet 1.9.1 runs on no later one), but {sys.executable} is Python "
-             f"{platform.python_version()}: install python3.11, or name it with make PYTHON=/path/to/python3.11")
-if machine not in wheels or (machine[0] == "Linux" and platform.libc_ver()[0] != "glibc"):
-    sys.exit(f"MXNet 1.9.1 has no wheel for {' '.join(machine)}: use Linux with glibc (x86-64 or ARM) or macOS on Intel")
+# Print the interpreter to make .venv with: PYTHON if that is set, else the newest supported one that can,
+# else one that uv has or fetches. Passed over are names that do not run, as pyenv's may not, and a Python without
+# ensurepip, as Debian's is without its package python3-venv.
+define FIND_PYTHON
+for python in $(or $(PYTHON),$(SUPPORTED:%=python%) python3); do
+    answer=$$("$$python" gluon_vae/install_mxnet.py --check 2>&1) &&
+        "$$python" -c 'import ensurepip' && echo "$$python" && exit
+    case $$answer in MXNet*) break;; "") lacking=$${python##*/}; esac
+done 2>/dev/null
+case $$answer in MXNet*) echo "$$answer" >&2; exit 1; esac
+if [ -z "$(PYTHON)" ] && command -v uv >/dev/null; then
+    export UV_PYTHON_PREFERENCE=only-managed UV_PYTHON_INSTALL_BIN=0
+    uv python install 3.12 >&2 && uv python find --system 3.12 && exit
+    uv=", nor did uv fetch one"
+fi
+echo "gluon-vae needs Python $(lastword $(SUPPORTED)) to $(firstword $(SUPPORTED)) (to 3.12 on macOS) with its module venv, and \
+$(if $(PYTHON),$(PYTHON) is not one,none is on the PATH)$$uv$${lacking:+ ($$lacking lacks the package $$lacking-venv)}: \
+install python3.12 and python3.12-venv, or uv, by which make fetches Python 3.12, or name one with make PYTHON=..." >&2
+exit 1
 endef
-export PLATFORM_CHECK
+export FIND_PYTHON
 
-define IMPORT_CHECK
-try:
-    import mxnet
-except OSError as error:
-    raise SystemExit(f"MXNet is installed but a system library is missing ({error}); on Debian and Ubuntu: "
-                     "apt-get install libgomp1 libquadmath0")
-endef
-export IMPORT_CHECK
-
-.PHONY: run test soak lab notebooks figures bench lint format clean
+.PHONY: run check test soak lab notebooks figures bench lint format clean
 
 run: .venv/.run
 	$(BIN)/python -m gluon_vae $(ARGS)
+
+# The fast lane of `make test`: without the notebooks, and without the tests marked slow, which train in processes
+# of their own that are killed, go on, or share the work.
+check: lint
+	$(ONE_THREAD) $(BIN)/pytest -n auto --maxprocesses 4 -m "not slow"
 
 test: lint
 	$(ONE_THREAD) $(BIN)/pytest -n auto --maxprocesses 4
@@ -68,15 +76,29 @@ clean:
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # What running needs comes first and alone, so that the first picture comes soon.
-.venv/.run: requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "gluon-vae needs Python 3.11; $(PYTHON) was not found"; exit 1; }
-	@$(PYTHON) -c "$$PLATFORM_CHECK"
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock setuptools
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock --no-build-isolation -e .
-	@$(BIN)/python -c "$$IMPORT_CHECK"
+.venv/.run: requirements.lock pyproject.toml .venv/pyvenv.cfg
+	$(PIP) setuptools
+	$(PIP) --no-build-isolation -e .
+	@$(BIN)/python gluon_vae/install_mxnet.py
+	@$(BIN)/python -c 'import sys; sys.tracebacklimit = 0; import gluon_vae'
 	touch $@
 
 .venv/.dev: .venv/.run
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock --no-build-isolation -e '.[dev]'
+	$(PIP) --no-build-isolation -e '.[dev]'
 	touch $@
+
+.venv/pyvenv.cfg:
+	@python=$$($(SHELL) -c "$$FIND_PYTHON") && "$$python" gluon_vae/install_mxnet.py --check && \
+		echo "$$python -m venv .venv" && "$$python" -m venv --clear .venv
+
+# .venv is made anew where its Python is gone, and where PYTHON names another.
+WHICH = $(shell $1 -c 'import sys; print(sys.base_prefix, sys.version)' 2>/dev/null)
+ifeq ($(realpath $(BIN)/python),)
+.PHONY: .venv/pyvenv.cfg
+else ifdef PYTHON
+ifneq ($(call WHICH,$(PYTHON)),$(call WHICH,$(BIN)/python))
+.PHONY: .venv/pyvenv.cfg
+endif
+endif
+
+.DELETE_ON_ERROR:

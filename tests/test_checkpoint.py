@@ -226,6 +226,7 @@ def wait_for(path, process):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_what_resume_needs(tmp_path, uninterrupted):
     process = start(tmp_path)
     wait_for(tmp_path / "history.json", process)
@@ -239,6 +240,7 @@ def test_ctrl_c_leaves_what_resume_needs(tmp_path, uninterrupted):
     assert_same_result(tmp_path, uninterrupted)
 
 
+@pytest.mark.slow
 def test_the_command_line_killed_resumes_to_the_same_result(tmp_path, uninterrupted):
     process = start(tmp_path)
     wait_for(tmp_path / "checkpoint", process)
@@ -252,11 +254,13 @@ def test_the_command_line_killed_resumes_to_the_same_result(tmp_path, uninterrup
 
 
 # `make soak` has all thirty.
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", [soak.DURING_A_SAVE[i] for i in (4, 11)] + soak.ANYWHERE[:1], ids=str)
 def test_killed_it_resumes_to_the_same_result(tmp_path, kill):
     soak.check_kill(tmp_path, kill)
 
 
+@pytest.mark.slow
 def test_resume_where_nothing_was_saved_says_so_and_starts(tmp_path, uninterrupted):
     code, out, err = finish(start(tmp_path, "--resume"))
     assert code == 0, err
@@ -264,6 +268,7 @@ def test_resume_where_nothing_was_saved_says_so_and_starts(tmp_path, uninterrupt
     assert_same_result(tmp_path, uninterrupted)
 
 
+@pytest.mark.slow
 def test_resume_with_other_options_ends_with_code_2_and_one_sentence(tmp_path, uninterrupted):
     shutil.copy(uninterrupted / "checkpoint", tmp_path)
     code, _, err = finish(start(tmp_path, "--resume", "--seed", "5"))

@@ -44,14 +44,21 @@ def environment():
     return {name: value for name, value in os.environ.items() if not name.startswith("DMLC")}
 
 
-def start(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "gluon_vae", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(),
-    )
+@pytest.fixture
+def start():
+    """Return a function that starts the command line; what a failing test leaves running is ended."""
+    started = []
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "gluon_vae", *map(str, arguments)]
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        started.append(subprocess.Popen(command, env=environment(), **streams))
+        return started[-1]
+
+    yield run
+    for process in started:
+        with process:
+            process.kill()  # its workers end with it
 
 
 def wait_for(condition, seconds=90):
@@ -69,6 +76,7 @@ def is_over(process):
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["conditional", "denoising", "learned"])
 def test_two_workers_end_with_the_weights_of_one_process(kind, tmp_path):
     command = [sys.executable, "-c", SCRIPT, kind, str(tmp_path)]
@@ -104,8 +112,9 @@ def test_a_failing_worker_is_named_and_no_process_is_left():
     assert not psutil.Process().children(recursive=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["worker", "launcher"])
-def test_a_killed_process_ends_the_run_and_leaves_nothing_running(victim, tmp_path):
+def test_a_killed_process_ends_the_run_and_leaves_nothing_running(victim, start, tmp_path):
     launcher = start("--workers", 2, "--epochs", 1000, "--n-hidden", 8, "--out", tmp_path)
     wait_for((tmp_path / "checkpoint").exists)
     children = family(launcher)
@@ -124,7 +133,8 @@ def test_a_killed_process_ends_the_run_and_leaves_nothing_running(victim, tmp_pa
     assert checkpoint.read(tmp_path / "checkpoint").meta["history"]["epoch"]
 
 
-def test_interrupted_workers_resume_to_the_result_of_one_process(tmp_path):
+@pytest.mark.slow
+def test_interrupted_workers_resume_to_the_result_of_one_process(start, tmp_path):
     options = ("--epochs", 4, "--n-hidden", 8, "--n-layers", 1, "--batch-size", 25)  # slow enough to be interrupted
     together, alone = tmp_path / "together", tmp_path / "alone"
     launcher = start(*options, "--workers", 2, "--out", together)

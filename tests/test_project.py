@@ -2,14 +2,18 @@
 
 import inspect
 import json
+import platform
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -18,37 +22,112 @@ import gluon_vae
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYTHONS = [line.split(" :: ")[-1] for line in PROJECT["classifiers"] if " Python :: 3." in line]
+DEBIAN_12 = "3.11.2"
 
 
-def locked():
+def holds(requirement, python):
+    environment = {"python_version": ".".join(python.split(".")[:2]), "python_full_version": python}
+    return requirement.marker is None or requirement.marker.evaluate(environment)
+
+
+def locked(python):
+    """Return the pinned version of each package for a release of Python such as 3.11.0."""
     lines = (line.split("#")[0].strip() for line in (ROOT / "requirements.lock").read_text().splitlines())
     pins = [Requirement(line) for line in lines if line]
     assert all([s.operator for s in pin.specifier] == ["=="] for pin in pins)
-    return {canonicalize_name(pin.name): Version(next(iter(pin.specifier)).version) for pin in pins}
+    pins = [pin for pin in pins if holds(pin, python)]
+    versions = {canonicalize_name(pin.name): Version(next(iter(pin.specifier)).version) for pin in pins}
+    assert len(versions) == len(pins)
+    return versions
 
 
 def declared():
     return [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
 
 
+@pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("requirement", list(map(Requirement, declared())), ids=lambda r: r.name)
-def test_lock_pins_every_requirement_inside_its_range(requirement):
-    assert locked()[canonicalize_name(requirement.name)] in requirement.specifier
+def test_lock_pins_every_requirement_inside_its_range(requirement, python):
+    if holds(requirement, f"{python}.0"):
+        assert locked(f"{python}.0")[canonicalize_name(requirement.name)] in requirement.specifier
 
 
-def test_environment_uses_the_lock_and_the_supported_python():
-    text = (ROOT / "environment.yml").read_text()
-    python = re.search(r"- python=(\S+)", text)[1]
-    assert "- -c requirements.lock" in text
-    assert "- -e .[dev]" in text
-    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python + ".0")
+def test_lock_pins_the_same_packages_for_every_python():
+    assert len({frozenset(locked(f"{python}.0")) for python in PYTHONS}) == 1
+
+
+def test_locked_packages_accept_the_oldest_release_of_each_python_that_they_are_locked_for():
+    for python in (DEBIAN_12, *(f"{python}.0" for python in PYTHONS if not DEBIAN_12.startswith(python))):
+        versions = locked(python)
+        for installed in metadata.distributions():
+            if versions.get(canonicalize_name(installed.name)) == Version(installed.version):
+                accepted = SpecifierSet(installed.metadata.get("Requires-Python", ""))
+                assert python in accepted, (installed.name, python)
+
+
+def test_every_file_names_the_same_pythons():
+    accepted = SpecifierSet(PROJECT["requires-python"])
+    assert [f"3.{minor}" for minor in range(99) if f"3.{minor}.0" in accepted] == PYTHONS
+    makefile = (ROOT / "Makefile").read_text()
+    assert re.search(r"^SUPPORTED := (.+)$", makefile, re.MULTILINE)[1].split() == PYTHONS[::-1]
+    assert re.search(r"uv python install (\S+)", makefile)[1] in PYTHONS
+    workflow = (ROOT / ".github/workflows/test.yml").read_text()
+    assert json.loads(re.search(r"python: (\[.+\])", workflow)[1]) == PYTHONS
+    environment = (ROOT / "environment.yml").read_text()
+    assert re.search(r"- python=(\S+)", environment)[1] in PYTHONS
+    assert "- -c requirements.lock" in environment
+    assert "- -e .[dev]" in environment
 
 
 def test_this_environment_is_the_locked_one():
-    from importlib.metadata import version
+    versions = locked(platform.python_version())
+    for requirement in map(Requirement, declared()):
+        name = canonicalize_name(requirement.name)
+        assert Version(metadata.version(name)) == versions[name]
 
-    for name in ("mxnet", "numpy", "scipy", "scikit-learn", "matplotlib", "mlxtend"):
-        assert Version(version(name)) == locked()[name]
+
+RUNS = "exit 0"
+DOES_NOT_RUN = "exit 127"
+IS_TOO_OLD = "echo gluon-vae needs Python 3 >&2; exit 1"
+HAS_NO_WHEEL = "echo MXNet 1.9.1 has no wheel >&2; exit 1"
+LACKS_ENSUREPIP = 'case "$2" in *ensurepip*) exit 1; esac'
+UV = 'test "$2" = install || echo /by/uv/python3.12'
+NO_NETWORK = "exit 1"
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+@pytest.mark.parametrize(
+    ("programs", "named", "expected"),
+    [
+        ({"python3.11": RUNS, "python3.13": RUNS}, "", "python3.13"),
+        ({"python3.11": RUNS, "python3.12": LACKS_ENSUREPIP, "python3.13": DOES_NOT_RUN}, "", "python3.11"),
+        ({"python3": RUNS, "uv": UV}, "", "python3"),
+        ({"python3": IS_TOO_OLD, "uv": UV}, "", "/by/uv/python3.12"),
+        ({"python3": LACKS_ENSUREPIP, "uv": UV}, "", "/by/uv/python3.12"),
+        ({"python3.11": RUNS, "python3.13": RUNS}, "python3.11", "python3.11"),
+        ({}, "", "none is on the PATH:"),
+        ({"python3": IS_TOO_OLD, "uv": NO_NETWORK}, "", "none is on the PATH, nor did uv fetch one:"),
+        ({"python3.12": LACKS_ENSUREPIP}, "", "(python3.12 lacks the package python3.12-venv)"),
+        ({"python3.12": RUNS, "python3.9": IS_TOO_OLD, "uv": UV}, "python3.9", "python3.9 is not one:"),
+        ({"python3.12": RUNS, "uv": UV}, "python4", "python4 is not one:"),
+        ({"python3.12": HAS_NO_WHEEL, "uv": UV}, "", "MXNet 1.9.1 has no wheel"),
+    ],
+)
+def test_make_takes_the_newest_python_that_it_can_use_or_says_how_to_get_one(programs, named, expected, tmp_path):
+    for name, code in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{code}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "find.mk").write_text('find: ; @$(SHELL) -c "$$FIND_PYTHON"\n')
+    command = [shutil.which("make"), "-s", "-f", ROOT / "Makefile", "-f", "find.mk", "find", f"PYTHON={named}"]
+    done = subprocess.run(command, cwd=tmp_path, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    if " " not in expected:
+        assert (done.returncode, done.stdout) == (0, f"{expected}\n")
+    else:
+        sentence = done.stderr.splitlines()[0]
+        assert (done.returncode, done.stdout) == (2, "")
+        assert expected in sentence
+        assert ("install python3.12 and python3.12-venv, or uv" in sentence) == ("wheel" not in sentence)
 
 
 def test_import_leaves_the_process_as_it_was():
