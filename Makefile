@@ -8,6 +8,12 @@ PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.loc
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 # The last digits of a sum depend on how many threads share it: fixed wherever outputs are compared.
 ONE_THREAD := OMP_NUM_THREADS=1
+RUN_NOTEBOOKS = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -p tests.compare_numbers --nbval \
+	--nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 600 $(NOTEBOOKS)
+MARGINS = $(BIN)/python tests/margins.py
+AVX512 := AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR X86_V4
+AVX2_CPU := DNNL_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell NPY_DISABLE_CPU_FEATURES="$(AVX512)"
+OLD_CPU := DNNL_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="$(AVX512) AVX2 FMA3 X86_V3"
 
 # Print the interpreter to make .venv with: PYTHON if that is set, else the newest supported one that can,
 # else one that uv has or fetches. Passed over are names that do not run, as pyenv's may not, and a Python without
@@ -31,7 +37,7 @@ exit 1
 endef
 export FIND_PYTHON
 
-.PHONY: run check test soak lab notebooks figures bench lint format clean
+.PHONY: run check test test-kernels margins soak lab notebooks figures bench lint format clean
 
 run: .venv/.run
 	$(BIN)/python -m gluon_vae $(ARGS)
@@ -43,8 +49,20 @@ check: lint
 
 test: lint
 	$(ONE_THREAD) $(BIN)/pytest -n auto --maxprocesses 4
-	$(ONE_THREAD) $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --nbval \
-		--nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 600 $(NOTEBOOKS)
+	$(ONE_THREAD) $(RUN_NOTEBOOKS)
+
+# The notebooks as two older processors would compute them, for those who change a chapter: each of the three
+# libraries that choose their kernels by the processor is told what it lacks, NumPy by the names of 1.26 and of 2.
+test-kernels: lint
+	$(ONE_THREAD) $(OLD_CPU) $(RUN_NOTEBOOKS)
+	$(ONE_THREAD) $(AVX2_CPU) $(RUN_NOTEBOOKS)
+
+# What every assertion of a chapter compares, with three seeds and three kernel sets: bounds are set from that.
+margins: .venv/.dev
+	for seed in 0 1 2; do $(ONE_THREAD) $(MARGINS) run --seed $$seed $(NOTEBOOKS) || exit; done
+	$(ONE_THREAD) $(OLD_CPU) $(MARGINS) run --name old $(NOTEBOOKS)
+	$(ONE_THREAD) $(AVX2_CPU) $(MARGINS) run --name avx2 $(NOTEBOOKS)
+	$(MARGINS) report $(NOTEBOOKS)
 
 # Thirty kills of a training process, half of them during a save; `make test` has a few of them.
 soak: .venv/.dev
