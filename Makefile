@@ -19,6 +19,7 @@ OLD_CPU := DNNL_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEAT
 # else one that uv has or fetches. Passed over are names that do not run, as pyenv's may not, and a Python without
 # ensurepip, as Debian's is without its package python3-venv.
 define FIND_PYTHON
+lacking= uv=
 for python in $(or $(PYTHON),$(SUPPORTED:%=python%) python3); do
     answer=$$("$$python" gluon_vae/install_mxnet.py --check 2>&1) &&
         "$$python" -c 'import ensurepip' && echo "$$python" && exit
@@ -37,7 +38,7 @@ exit 1
 endef
 export FIND_PYTHON
 
-.PHONY: run check test test-kernels margins soak lab notebooks figures bench lint format clean
+.PHONY: run check test test-kernels margins soak lab notebooks figures bench lint format clean FORCE
 
 run: .venv/.run
 	$(BIN)/python -m gluon_vae $(ARGS)
@@ -112,11 +113,12 @@ clean:
 # .venv is made anew where its Python is gone, and where PYTHON names another.
 WHICH = $(shell $1 -c 'import sys; print(sys.base_prefix, sys.version)' 2>/dev/null)
 ifeq ($(realpath $(BIN)/python),)
-.PHONY: .venv/pyvenv.cfg
+.venv/pyvenv.cfg: FORCE
 else ifdef PYTHON
 ifneq ($(call WHICH,$(PYTHON)),$(call WHICH,$(BIN)/python))
-.PHONY: .venv/pyvenv.cfg
+.venv/pyvenv.cfg: FORCE
 endif
 endif
+FORCE:
 
 .DELETE_ON_ERROR:
