@@ -17,7 +17,7 @@ QUICK = ("--epochs", "1", "--n-hidden", "8", "--n-layers", "1")
 
 def run(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "gluon_vae", *map(str, arguments)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "gluon_vae", *map(str, arguments)], capture_output=True, text=True, timeout=600
     )
 
 
