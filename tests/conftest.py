@@ -1,5 +1,7 @@
 """Small models and data that most tests share."""
 
+import signal
+
 import hypothesis
 import matplotlib as mpl
 import numpy as np
@@ -10,6 +12,8 @@ import gluon_vae
 import mxnet as mx
 
 mpl.use("Agg")
+# Under nohup and in the background of a script SIGINT is ignored, and would be by the processes that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # A loaded machine is slow, and a test that fails must fail again.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")

@@ -198,7 +198,11 @@ def start(out, *options):
 
 
 def finish(process):
-    out, err = process.communicate(timeout=600)
+    try:
+        out, err = process.communicate(timeout=600)
+    finally:
+        with process:
+            process.kill()
     return process.returncode, out, err
 
 
