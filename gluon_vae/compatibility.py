@@ -59,11 +59,10 @@ def import_mxnet() -> None:
             raise
         raise ImportError(f"MXNet 1.9.1 is not installed: run {sys.executable} {INSTALL}", name="mxnet") from None
     except OSError as error:
-        advice = (
-            f"run {sys.executable} {INSTALL}"
-            if os.uname().machine == "aarch64"
-            else ("on Debian and Ubuntu: apt-get install libgomp1 libquadmath0")
-        )
+        if os.uname().machine == "aarch64":
+            advice = f"run {sys.executable} {INSTALL}"
+        else:
+            advice = "on Debian and Ubuntu: apt-get install libgomp1 libquadmath0"
         raise ImportError(f"MXNet is installed, but a library that it loads is not ({error}); {advice}") from None
 
 
