@@ -1,10 +1,10 @@
 """The results table of the README: train every model on the full MNIST and record what it reaches.
 
-    python benchmarks/results.py                     run what has not been run yet (hours)
-    python benchmarks/results.py vae-20 --seeds 0    some of it
-    python benchmarks/results.py --table             write the table into README.md from the recorded runs
+    python experiments/results.py                     run what has not been run yet (hours)
+    python experiments/results.py vae-20 --seeds 0    some of it
+    python experiments/results.py --table             write the table into README.md from the recorded runs
 
-Every run is recorded in benchmarks/results/results.json as soon as it ends; one that was interrupted goes on.
+Every run is recorded in experiments/results/results.json as soon as it ends; one that was interrupted goes on.
 """
 
 from __future__ import annotations
