@@ -6,12 +6,8 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.axes import Axes
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock
@@ -26,14 +22,15 @@ from . import (
     SparseAutoencoder,
     checks,
     distributed,
+    figures,
+    launcher,
     likelihoods,
-    plotting,
 )
-from .codes import encode, generate, latent_grid, prior_draws, reconstruct
 from .data import FOLDER_VARIABLE, Mnist, load_mnist
 from .evaluation import elbo
+from .run import SCHEDULES
 from .storage import replacing, write_json
-from .training import SCHEDULES, History, default_device, fit
+from .training import default_device, fit
 
 MODELS = {
     "vae": VAE,
@@ -157,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _launch(parser: argparse.ArgumentParser, args: argparse.Namespace, arguments: Sequence[str]) -> None:
     try:
-        distributed.launch([sys.executable, "-m", "gluon_vae", *arguments], args.workers)
+        launcher.launch([sys.executable, "-m", "gluon_vae", *arguments], args.workers)
     except ChildProcessError as error:
         parser.exit(1, f"{parser.prog}: error: {error}; what the last epoch saved is in {args.out}\n")
     except KeyboardInterrupt:
@@ -209,7 +206,7 @@ def _train(net: HybridBlock, device: mx.Context, data: Mnist, args: argparse.Nam
         return
     with replacing(args.out / "model.params") as temporary:
         net.save_parameters(str(temporary))
-    _write_figures(net, data, labels[1], history, args)
+    figures.save_figures(args.out, net, data, history, seed=args.seed)
     if args.model in VAES:
         estimate = elbo(net, data.x_test, labels[1], seed=args.seed)
         print(f"Test ELBO: {estimate} nats per image (z sampled; mean ± standard error over the test digits)")
@@ -248,45 +245,6 @@ def _device(name: str) -> mx.Context:
 def _describe(net: HybridBlock, args: argparse.Namespace) -> str:
     hidden = net.config["channels"] if args.model == "conv" else [args.n_hidden] * args.n_layers
     return f"{type(net).__name__} {'-'.join(map(str, [net.n_output, *hidden, net.n_latent]))}"
-
-
-def _write_figures(
-    net: HybridBlock, data: Mnist, y_test: np.ndarray | None, history: History, args: argparse.Namespace
-) -> None:
-    def figure(name: str, size: tuple[float, float], *draw: Callable[[Axes], Axes]) -> None:
-        fig, axes = plt.subplots(1, len(draw), figsize=size, layout="constrained", squeeze=False)
-        for ax, function in zip(axes.flat, draw):
-            function(ax)
-        with replacing(args.out / name) as temporary:
-            fig.savefig(temporary, dpi=120)
-        plt.close(fig)
-
-    some, labels = data.x_test[:10], None if y_test is None else y_test[:10]
-    term = "elbo" if args.model in VAES else "loss"
-    figure(f"{term}.png", (7, 4.5), lambda ax: plotting.plot_history(history, ax, term=term))
-    output = reconstruct(net, some, labels)
-    figure("reconstructions.png", (9, 2.3), lambda ax: plotting.plot_reconstructions(some, output, ax))
-    if args.model in VAES:
-        z, digits, title = prior_draws(100, net.n_latent, args.seed), None, "Prior samples"
-        if args.model == "conditional":
-            z, digits = np.repeat(z[:10], 10, axis=0), np.tile(np.arange(10), 10)
-            title = "One draw from the prior to a row, one digit to a column"
-        samples = generate(net, z, digits)
-        figure("samples.png", (6, 6.4), lambda ax: plotting.plot_images(samples, ax, title=title))
-    if net.n_latent == 2:
-        mu = encode(net, data.x_test, y_test)
-        if args.model in VAES:
-            figure(
-                "latent.png",
-                (12.5, 5.6),
-                lambda ax: plotting.plot_latent(mu, data.y_test, ax),
-                lambda ax: plotting.plot_latent(mu, data.y_test, ax, uniform=True),
-            )
-        else:
-            figure("latent.png", (6.5, 5.6), lambda ax: plotting.plot_latent(mu, data.y_test, ax, title="Codes"))
-    if net.n_latent == 2 and args.model in ("vae", "conv"):
-        nodes, ticks = latent_grid(20)
-        figure("latent_grid.png", (7.4, 7.6), lambda ax: plotting.plot_latent_grid(generate(net, nodes), ticks, ax))
 
 
 if __name__ == "__main__":

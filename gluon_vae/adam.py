@@ -1,37 +1,62 @@
-"""Adam with its moments at hand, and fast on a CPU."""
+"""Adam: the rule of a training step, with its moments at hand."""
 
 from __future__ import annotations
 
-import atexit
-import ctypes
 import math
-from functools import cache
-from typing import Any
 
 import numpy as np
 
 from mxnet import nd
-from mxnet.base import _LIB, NDArrayHandle, check_call
 from mxnet.gluon import HybridBlock, Parameter
+
+from . import compiled_adam
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 # Pixels that are almost never on have almost no gradient, and Adam's moments for them decay into
 # denormal floats, which the CPU handles many times slower. This much weight decay keeps them normal.
 WEIGHT_DECAY = 1e-9
-COMPILED = (np.float32, np.float64)  # that Numba computes with
-# What the compiled code is given: where the arrays of each parameter are, and the numbers of one step.
-ARRAYS = np.dtype([(name, np.uintp) for name in ("weight", "gradient", "mean", "square", "size")])
-STEP = np.dtype([("table", np.uintp), ("n", np.uintp), ("rate", np.float64), ("scale", np.float64)])
-PRIORITIZED = 3  # FnProperty::kCPUPrioritized of MXNet's engine, which has threads of their own for it
+
+
+def rule(
+    weight: np.ndarray,
+    gradient: np.ndarray,
+    mean: np.ndarray,
+    square: np.ndarray,
+    rate: float,
+    scale: float,
+    gain1: float,
+    gain2: float,
+    epsilon: float,
+    decay: float,
+) -> None:
+    """Move a parameter by one step, number by number, its moments with it (Kingma and Ba 2015, algorithm 1).
+
+    What MXNet's ``adam_update`` does, and the text that ``compiled_adam`` compiles.
+
+    Parameters
+    ----------
+    weight, gradient, mean, square : (n,)
+        The parameter, its summed gradient, and its two moments, which are running means of the
+        gradient and of its square.
+    rate : float
+        The step size, corrected for moments that start at 0.
+    scale : float
+        One over the number of images that the gradient is a sum over.
+    gain1, gain2, epsilon, decay : float
+        1 - BETA1, 1 - BETA2, EPSILON and WEIGHT_DECAY.
+    """
+    for i in range(weight.size):
+        g = scale * gradient[i] + decay * weight[i]
+        mean[i] += gain1 * (g - mean[i])
+        square[i] += gain2 * (g * g - square[i])
+        weight[i] -= rate * mean[i] / (np.sqrt(square[i]) + epsilon)
 
 
 class Adam:
     """Adam (Kingma and Ba 2015, arXiv 1412.6980), applied to the parameters of a block.
 
     ``gluon.Trainer`` runs MXNet's operator, but it saves its moments by pickling and gives no other
-    access to them; here they are plain arrays that a checkpoint can keep. On a CPU, where that
-    operator takes its square roots one at a time and almost as long as a backward pass, the same
-    arithmetic is compiled by Numba, if it is installed, and queued among MXNet's operations.
+    access to them; here they are plain arrays that a checkpoint can keep.
 
     Parameters
     ----------
@@ -53,24 +78,26 @@ class Adam:
     def settle(self) -> None:
         """Wait for all that is queued, and find out where the arrays are.
 
-        To be called when anything but training may have touched the block: its arrays may have been replaced,
-        and inference leaves the weights of convolutions in an order of its own, which is undone here. While
-        operations are under way MXNet changes such things without asking whether anybody looks.
+        To be called when anything but training may have touched the block: its arrays may have been replaced.
         """
         nd.waitall()
-        groups: dict[Any, list[tuple[nd.NDArray, ...]]] = {}
-        for parameter, mean, square in zip(self._parameters, self._mean, self._square):
-            arrays = parameter.data(), parameter.grad(), mean, square
-            groups.setdefault(_compiled_for(arrays[0]), []).append(arrays)
-        self._left_to_mxnet = groups.pop(None, [])
-        # Gradients are ready from the last layer to the first. All but the first layer's weight and bias are
-        # updated by another thread, while the one that computes is still at the first layer's gradient.
-        self._compiled = [
-            _CompiledUpdate(compiled, some, prioritized)
-            for compiled, group in groups.items()
-            for some, prioritized in ((group[2:], True), (group[:2], False))
-            if some
-        ]
+        self._arrays = self._of_parameters()
+        constants = (1 - BETA1, 1 - BETA2, EPSILON, WEIGHT_DECAY)
+        # The seam: what cannot be compiled is left to MXNet's operator, with the same result.
+        self._compiled, self._left_to_mxnet = compiled_adam.updates(rule, constants, self._arrays)
+
+    def check(self) -> None:
+        """Wait for all that is queued; make sure that the parameters which were updated are those of the block.
+
+        Raises
+        ------
+        RuntimeError
+            If their arrays were replaced or moved since they were found; ``settle`` is to be called after that.
+        """
+        nd.waitall()
+        same = all(now is then for pair in zip(self._of_parameters(), self._arrays) for now, then in zip(*pair))
+        if not same or any(update.moved() for update in self._compiled):
+            raise RuntimeError("the arrays of parameters or gradients were replaced or moved while they were updated")
 
     def step(self, learning_rate: float, batch_size: int) -> None:
         """Move the parameters by the mean gradient of a batch whose summed loss was differentiated."""
@@ -89,6 +116,12 @@ class Adam:
                 wd=WEIGHT_DECAY,
                 rescale_grad=1 / batch_size,
             )
+
+    def _of_parameters(self) -> list[compiled_adam.Arrays]:
+        return [
+            (parameter.data(), parameter.grad(), mean, square)
+            for parameter, mean, square in zip(self._parameters, self._mean, self._square)
+        ]
 
     def gradients(self) -> dict[str, nd.NDArray]:
         """Return the gradients that the next step will use, by name, not copied."""
@@ -109,115 +142,3 @@ class Adam:
             for name, array in zip(self._names, arrays):
                 array[:] = nd.array(moments[f"{name}/{kind}"], dtype=array.dtype)
         self.n_steps = n_steps
-
-
-def _update(
-    weight: np.ndarray,
-    gradient: np.ndarray,
-    mean: np.ndarray,
-    square: np.ndarray,
-    rate: float,
-    gain1: float,
-    gain2: float,
-    epsilon: float,
-    decay: float,
-    scale: float,
-) -> None:
-    """Do what MXNet's ``adam_update`` does, in one pass over the memory."""
-    for i in range(weight.size):
-        g = scale * gradient[i] + decay * weight[i]
-        mean[i] += gain1 * (g - mean[i])
-        square[i] += gain2 * (g * g - square[i])
-        weight[i] -= rate * mean[i] / (np.sqrt(square[i]) + epsilon)
-
-
-def _compiled_for(array: nd.NDArray) -> Any:
-    """Return the compiled update of an array like this one, or None where MXNet's operator has to do."""
-    on_cpu = array.context.device_type.startswith("cpu")
-    return _compiled(array.dtype) if on_cpu and array.dtype in COMPILED else None
-
-
-@cache
-def _compiled(dtype: type[np.floating]) -> Any:
-    """Return ``_update`` as a C function of ``ARGUMENTS`` that MXNet's engine can call, or None without Numba."""
-    try:
-        import numba  # here, since it takes a third of a second and only training needs it
-        from numba.core import cgutils, types
-        from numba.extending import intrinsic
-    except ImportError:
-        return None
-    if numba.config.DISABLE_JIT:
-        return None
-
-    @intrinsic
-    def pointer(context: Any, address: Any) -> Any:
-        def convert(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            return builder.inttoptr(values[0], cgutils.voidptr_t)
-
-        return types.voidptr(types.uintp), convert
-
-    update = numba.njit(_update, error_model="numpy")
-    constants = tuple(map(dtype, (1 - BETA1, 1 - BETA2, EPSILON, WEIGHT_DECAY)))
-
-    @numba.cfunc(types.void(types.voidptr, types.CPointer(numba.from_dtype(STEP))))
-    def called(run_context: Any, step: Any) -> None:
-        s = numba.carray(step, 1)[0]
-        for a in numba.carray(pointer(s.table), s.n, ARRAYS):
-            weight = numba.carray(pointer(a.weight), a.size, dtype)
-            gradient = numba.carray(pointer(a.gradient), a.size, dtype)
-            mean = numba.carray(pointer(a.mean), a.size, dtype)
-            square = numba.carray(pointer(a.square), a.size, dtype)
-            update(weight, gradient, mean, square, dtype(s.rate), *constants, dtype(s.scale))
-
-    atexit.register(nd.waitall)  # what is queued must not outlive the code that it calls
-    return called
-
-
-class _CompiledUpdate:
-    """The update of several parameters as one operation of MXNet's engine, behind all that they wait for."""
-
-    def __init__(self, compiled: Any, parameters: list[tuple[nd.NDArray, ...]], prioritized: bool) -> None:
-        weights, gradients, means, squares = map(list, zip(*parameters))
-        table = [(*map(_address, arrays), arrays[0].size) for arrays in parameters]
-        kept = _queued_memory(np.array(table, dtype=ARRAYS))
-        self._compiled, self._table, self._n = compiled, _address(kept), len(table)
-        self._reads, self._writes = [*gradients, kept], weights + means + squares
-        self._property = ctypes.c_int(PRIORITIZED if prioritized else 0)
-        self._device = (ctypes.c_int * 2)(weights[0].context.device_typeid, weights[0].context.device_id)
-
-    def queue(self, rate: float, scale: float) -> None:
-        step = _queued_memory(np.array((self._table, self._n, rate, scale), dtype=STEP))
-        reads = [*self._reads, step]
-        check_call(
-            _LIB.MXEnginePushSyncND(
-                ctypes.c_void_p(self._compiled.address),
-                ctypes.c_void_p(_address(step)),
-                None,
-                self._device,
-                _handles(reads),
-                len(reads),
-                _handles(self._writes),
-                len(self._writes),
-                ctypes.byref(self._property),
-                0,
-                b"adam",
-            )
-        )
-
-
-def _queued_memory(values: np.ndarray) -> nd.NDArray:
-    """Copy to an NDArray, whose memory the engine keeps until what is queued on it is done."""
-    kept = nd.empty(values.nbytes, dtype=np.uint8)
-    ctypes.memmove(_address(kept), values.ctypes.data, values.nbytes)
-    return kept
-
-
-def _handles(arrays: list[nd.NDArray]) -> ctypes.Array:
-    return (NDArrayHandle * len(arrays))(*(array.handle for array in arrays))
-
-
-def _address(array: nd.NDArray) -> int:
-    """Return where an array's values are, in their plain order."""
-    address = ctypes.c_void_p()
-    check_call(_LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))
-    return address.value

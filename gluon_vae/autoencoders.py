@@ -5,20 +5,23 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from mxnet import autograd, nd, sym
-from mxnet.gluon import HybridBlock, nn
+from mxnet import autograd, nd
+from mxnet.gluon import nn
 
-from . import checks, likelihoods
-from .contract import image_batch
-from .layers import Decoder, mlp
-from .losses import Array, bernoulli_kl
+from . import checks
+from .arrays import Array
+from .docstrings import filled
+from .layers import ACTIVATIONS, mlp
+from .losses import bernoulli_kl
+from .model import Model, Setting, fixed_size
 
 PENALTIES = ("l1", "kl")
 CORRUPTIONS = ("gaussian", "masking")
 DEFAULT_WEIGHTS = {"l1": 1.0, "kl": 10.0}
 
 
-class Autoencoder(HybridBlock):
+@filled
+class Autoencoder(Model):
     """An MLP that squeezes an image into a code and restores the image from it.
 
     Calling it on x, (batch, n_output), returns the per-sample loss, shape (batch,): the negative
@@ -27,41 +30,26 @@ class Autoencoder(HybridBlock):
 
     Parameters
     ----------
-    n_hidden : int
-        Units of each hidden layer.
-    n_latent : int
-        Dimension of the code.
-    n_layers : int
-        Hidden layers of the encoder, and of the decoder; with 0 the code is the only one.
-    n_output : int
-        Pixels of an image.
-    act_type : {'leaky', 'relu', 'sigmoid', 'softrelu', 'softsign', 'tanh'}
-        Activation of the hidden layers.
-    likelihood : {'bernoulli', 'gaussian'}
-        What the reconstruction is measured by; a Gaussian is squared error, scaled.
-    variance : float or {'learned', 'per-pixel'}, optional
-        Of the Gaussian likelihood, as in ``ComposedVAE``.
-    min_std : float
-        A learned standard deviation stays above this.
-    check_input : bool
-        Check the pixel values at every call, which waits for the device.
+    {autoencoder}
+    {act_type}
+    {likelihood}
+    {block}
 
     Attributes
     ----------
-    mu : (batch, n_latent)
-        The code.
-    output : (batch, n_output)
-        The reconstruction, in [0, 1].
-    nll : (batch,)
-        The negative log-likelihood, in nats per image; ``kl`` and ``log_var`` stay None.
-    encoder, decoder : HybridBlock
-        Map x to the code, and codes to images; ``decoder.logits`` stops before the sigmoid.
+    {code}
+    {blocks_of_codes}
+    {config}
 
     Raises
     ------
     ValueError
-        If an argument or a batch is not of the form above.
+        If an argument or a batch is not as described; the message names it.
     """
+
+    n_hidden = fixed_size()
+    n_layers = Setting(checks.non_negative_int, fixed=True)
+    act_type = Setting(checks.choice(ACTIVATIONS), fixed=True)
 
     def __init__(
         self,
@@ -70,37 +58,16 @@ class Autoencoder(HybridBlock):
         n_layers: int = 1,
         n_output: int = 784,
         act_type: str = "relu",
-        *,
-        likelihood: str = "bernoulli",
-        variance: float | str | None = None,
-        min_std: float = 0.05,
-        check_input: bool = True,
-        prefix: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(prefix=prefix)
-        n_layers = checks.non_negative_int("n_layers", n_layers)
-        sizes = checks.sizes(n_hidden=n_hidden, n_latent=n_latent, n_output=n_output) | {"n_layers": n_layers}
-        self.n_latent, self.n_output = sizes["n_latent"], sizes["n_output"]
-        self.check_input = check_input
-        self.mu = self.log_var = self.output = self.nll = self.kl = None
-        self.likelihood = likelihoods.make(likelihood, self.n_output, variance, min_std)
-        self.encoder = mlp(self.n_output, sizes["n_hidden"], n_layers, self.n_latent, act_type)
-        n_maps = self.likelihood.n_maps
-        decoder = mlp(self.n_latent, sizes["n_hidden"], n_layers, n_maps * self.n_output, act_type)
-        self.decoder = Decoder(decoder, self.n_output, n_maps)
-        self._arguments: dict[str, Any] = sizes | {"act_type": act_type} | self.likelihood.arguments
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments that make an equal model."""
-        return dict(self._arguments)
-
-    def forward(self, x: Array) -> Array:
-        """Return the loss of images, (batch, n_output) to (batch,), and keep the other outputs on attributes."""
-        if isinstance(x, sym.Symbol):
-            return super().forward(x)[0]
-        loss, self.mu, self.output, self.nll = super().forward(image_batch(self, x))
-        return loss
+        self.n_hidden, self.n_layers, self.act_type = n_hidden, n_layers, act_type
+        super().__init__(
+            lambda: mlp(self.n_output, self.n_hidden, self.n_layers, self.n_latent, self.act_type),
+            lambda n_columns: mlp(self.n_latent, self.n_hidden, self.n_layers, n_columns, self.act_type),
+            n_latent,
+            n_output,
+            **options,
+        )
 
     def hybrid_forward(self, F: ModuleType, x: Array) -> tuple[Array, ...]:
         code, output, nll = self._autoencode(F, x, x)
@@ -113,10 +80,11 @@ class Autoencoder(HybridBlock):
         return code, self.decoder.mean(F, logits), self.likelihood(logits, target)
 
 
+@filled
 class SparseAutoencoder(Autoencoder):
     """An autoencoder whose code is kept sparse by a penalty on its activity.
 
-    The loss is ``nll + weight * penalty`` with one of two penalties:
+    The loss is ``nll + weight * penalty``, (batch,) nats, with one of two penalties:
 
     - 'l1': the code passes a ReLU; the sum of its activities, of each image.
     - 'kl': the code passes a sigmoid; ``sum_j KL(rate || mean of unit j)``, the mean over the batch,
@@ -125,20 +93,35 @@ class SparseAutoencoder(Autoencoder):
 
     Parameters
     ----------
+    {autoencoder}
+    {act_type}
     penalty : {'l1', 'kl'}
         Which of them.
-    weight : float
-        Its weight: nats per unit of activity, or of KL.
+    weight : float, optional
+        Its weight: nats per unit of activity (1 unless given), or of KL (10).
     rate : float
         The target of 'kl', between 0 and 1.
-    others
-        As in ``Autoencoder``.
+    {likelihood}
+    {block}
 
     Attributes
     ----------
+    {code}
     penalty : (batch,)
-        The penalty of the most recent call, without its weight.
+        The penalty, without its weight.
+    {blocks_of_codes}
+    {config}
+
+    Raises
+    ------
+    ValueError
+        If an argument or a batch is not as described; the message names it.
     """
+
+    outputs = ("mu", "output", "nll", "penalty")
+    kind = Setting(checks.choice(PENALTIES), argument="penalty", fixed=True)
+    weight = Setting(checks.positive_number)
+    rate = Setting(checks.fraction)
 
     def __init__(
         self,
@@ -153,45 +136,55 @@ class SparseAutoencoder(Autoencoder):
         rate: float = 0.05,
         **options: Any,
     ) -> None:
-        self._kind = checks.one_of("penalty", penalty, PENALTIES)
-        self._weight = checks.positive_number("weight", DEFAULT_WEIGHTS[penalty] if weight is None else weight)
-        self._rate = checks.fraction("rate", rate)
+        self.kind, self.rate = penalty, rate
+        self.weight = DEFAULT_WEIGHTS[penalty] if weight is None else weight
         super().__init__(n_hidden, n_latent, n_layers, n_output, act_type, **options)
         self.encoder.add(nn.Activation("relu" if penalty == "l1" else "sigmoid"))
-        self.penalty = None
-        self._arguments |= {"penalty": penalty, "weight": self._weight, "rate": self._rate}
-
-    def forward(self, x: Array) -> Array:
-        if isinstance(x, sym.Symbol):
-            return HybridBlock.forward(self, x)[0]
-        loss, self.mu, self.output, self.nll, self.penalty = HybridBlock.forward(self, image_batch(self, x))
-        return loss
 
     def hybrid_forward(self, F: ModuleType, x: Array) -> tuple[Array, ...]:
         code, output, nll = self._autoencode(F, x, x)
-        if self._kind == "l1":
+        if self.kind == "l1":
             penalty = F.sum(code, axis=1)
         else:
             mean = F.mean(code, axis=0, keepdims=True)
-            penalty = F.broadcast_add(F.zeros_like(nll), bernoulli_kl(F, self._rate, mean))
-        return nll + self._weight * penalty, code, output, nll, penalty
+            penalty = F.broadcast_add(F.zeros_like(nll), bernoulli_kl(F, self.rate, mean))
+        return nll + self.weight * penalty, code, output, nll, penalty
 
 
+@filled
 class DenoisingAutoencoder(Autoencoder):
     """An autoencoder that restores clean images from corrupted ones (Vincent et al. 2010).
 
-    Images are corrupted in training mode (``autograd.record``) only, and the loss is measured
-    against the clean ones: the reconstruction has to know what digits look like.
+    Images are corrupted in training mode (``autograd.record``) only, and the loss, (batch,) nats, is measured
+    against the clean ones: the reconstruction has to know what digits look like. ``net(x, corrupted)`` gives the
+    encoder images that were corrupted elsewhere.
 
     Parameters
     ----------
+    {autoencoder}
+    {act_type}
     corruption : {'gaussian', 'masking'}
         Add Gaussian noise and clip to [0, 1], or set pixels to 0.
     level : float
         The noise's standard deviation, or the probability of a pixel to be masked; between 0 and 1.
-    others
-        As in ``Autoencoder``.
+    {likelihood}
+    {block}
+
+    Attributes
+    ----------
+    {code}
+    {blocks_of_codes}
+    {config}
+
+    Raises
+    ------
+    ValueError
+        If an argument or a batch is not as described; the message names it.
     """
+
+    noise = "corrupted"
+    corruption = Setting(checks.choice(CORRUPTIONS))
+    level = Setting(checks.fraction)
 
     def __init__(
         self,
@@ -205,42 +198,24 @@ class DenoisingAutoencoder(Autoencoder):
         level: float = 0.5,
         **options: Any,
     ) -> None:
-        self._corruption = checks.one_of("corruption", corruption, CORRUPTIONS)
-        self._level = checks.fraction("level", level)
+        self.corruption, self.level = corruption, level
         super().__init__(n_hidden, n_latent, n_layers, n_output, act_type, **options)
-        self._arguments |= {"corruption": corruption, "level": self._level}
 
     def corrupt(self, x: nd.NDArray) -> nd.NDArray:
         """Return corrupted copies of images, (batch, n_output), with noise from MXNet's generator."""
         like = {"shape": x.shape, "ctx": x.context, "dtype": x.dtype}
-        if self._corruption == "masking":
-            return x * (nd.random.uniform(**like) >= self._level)
-        return nd.clip(x + self._level * nd.random.normal(**like), 0, 1)
+        if self.corruption == "masking":
+            return x * (nd.random.uniform(**like) >= self.level)
+        return nd.clip(x + self.level * nd.random.normal(**like), 0, 1)
 
     def draw_noise(self, x: nd.NDArray) -> nd.NDArray:
         """Draw what a call on ``x`` in training mode needs: the corrupted images."""
         return self.corrupt(x)
 
-    def forward(self, x: Array, corrupted: Array | None = None) -> Array:
-        """Return the loss and keep the other outputs on attributes.
+    def default_noise(self, x: nd.NDArray) -> nd.NDArray:
+        """Return what the encoder sees if nothing is given: ``corrupt(x)`` in training mode, x otherwise."""
+        return self.corrupt(x) if autograd.is_training() else x
 
-        Parameters
-        ----------
-        x : (batch, n_output)
-            Clean images, pixels in [0, 1].
-        corrupted : (batch, n_output), optional
-            What the encoder sees; if not given, ``corrupt(x)`` in training mode and x otherwise.
-        """
-        if isinstance(x, sym.Symbol):
-            return HybridBlock.forward(self, x, x if corrupted is None else corrupted)[0]
-        x = image_batch(self, x)
-        if corrupted is None:
-            corrupted = self.corrupt(x) if autograd.is_training() else x
-        elif corrupted.shape != x.shape:
-            raise ValueError(f"corrupted must have the shape of x, {x.shape}, got {corrupted.shape}")
-        loss, self.mu, self.output, self.nll = HybridBlock.forward(self, x, corrupted)
-        return loss
-
-    def hybrid_forward(self, F: ModuleType, x: Array, corrupted: Array) -> tuple[Array, ...]:
-        code, output, nll = self._autoencode(F, corrupted, x)
+    def hybrid_forward(self, F: ModuleType, x: Array, corrupted: Array | None) -> tuple[Array, ...]:
+        code, output, nll = self._autoencode(F, x if corrupted is None else corrupted, x)
         return nll, code, output, F.identity(nll)

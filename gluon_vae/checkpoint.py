@@ -19,6 +19,7 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import HybridBlock
 
+from .adam import Adam
 from .autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
 from .contract import is_initialized
 from .storage import replacing
@@ -43,26 +44,70 @@ class Checkpoint(NamedTuple):
     moments: dict[str, np.ndarray]
     meta: dict[str, Any]
 
+    @classmethod
+    def of(cls, net: HybridBlock, adam: Adam, facts: dict[str, Any], history: dict[str, list[float]]) -> Checkpoint:
+        """Take what a run needs to go on: parameters, moments, what decides it (``run.facts``), and its history."""
+        meta = {"model": facts["model"], "config": facts["config"], "run": facts}
+        meta |= {"n_steps": adam.n_steps, "history": history}
+        return cls(parameters_of(net), adam.moments(), meta)
+
+    def restore(self, net: HybridBlock, adam: Adam) -> dict[str, list[float]]:
+        """Give a model and its optimizer the saved state; return the history so far."""
+        set_parameters(net, self.parameters)
+        adam.restore(self.moments, self.meta["n_steps"])
+        history: dict[str, list[float]] = self.meta["history"]
+        return history
+
 
 def parameters_of(net: HybridBlock) -> dict[str, np.ndarray]:
     """Return a model's parameters by their place in the model."""
     return {name: p.list_data()[0].asnumpy() for name, p in net._collect_params_with_prefix().items()}
 
 
-def set_parameters(net: HybridBlock, values: dict[str, np.ndarray], where: str) -> None:
-    """Set all parameters of a model, or none of them if names or shapes do not fit."""
-    parameters = net._collect_params_with_prefix()
+def set_parameters(net: HybridBlock, values: dict[str, np.ndarray]) -> None:
+    """Set all parameters of a model."""
+    for name, parameter in net._collect_params_with_prefix().items():
+        parameter.set_data(nd.array(values[name], dtype=values[name].dtype))
+
+
+def check_fit(path: str | os.PathLike[str], net: HybridBlock, checkpoint: Checkpoint) -> None:
+    """Raise a ``ValueError`` if names or shapes of parameters are not those of a model."""
+    other = f"{path} holds the parameters of another architecture"
+    parameters, values = net._collect_params_with_prefix(), checkpoint.parameters
     if set(values) != set(parameters):
-        different = ", ".join(sorted(set(values) ^ set(parameters)))
-        raise ValueError(f"{where} holds the parameters of another architecture: they differ in {different}")
+        raise ValueError(f"{other}: they differ in {', '.join(sorted(set(values) ^ set(parameters)))}")
     for name, value in values.items():
         if value.shape != parameters[name].shape:
+            shapes = f"{value.shape} in the file and {parameters[name].shape} in the model"
+            raise ValueError(f"{other}: {name} has shape {shapes}")
+
+
+def read_to_resume(path: str | os.PathLike[str] | None, net: HybridBlock, facts: dict[str, Any]) -> Checkpoint | None:
+    """Read the checkpoint of a run that is to go on; None if there is no such file yet.
+
+    Raises
+    ------
+    ValueError
+        If no path is given, or the file is damaged, or anything that decides a run (``run.facts``) was another.
+    """
+    if path is None:
+        raise ValueError("resume needs the path of a checkpoint, got checkpoint=None")
+    if not Path(path).exists():
+        return None
+    saved = read(path)
+    before, now = (_flat(each) for each in (saved.meta["run"], json.loads(json.dumps(facts))))
+    for name in [*now, *before]:
+        if before.get(name) != now.get(name):
             raise ValueError(
-                f"{where} holds the parameters of another architecture: {name} has shape {value.shape} "
-                f"in the file and {parameters[name].shape} in the model"
+                f"{path} cannot be resumed: its run had {name} = {before.get(name)}, this one has {now.get(name)}"
             )
-    for name, value in values.items():
-        parameters[name].set_data(nd.array(value, dtype=value.dtype))
+    check_fit(path, net, saved)
+    return saved
+
+
+def _flat(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return facts with those of the model's configuration among them."""
+    return {name: value for name, value in facts.items() if name != "config"} | (facts.get("config") or {})
 
 
 def write(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -125,18 +170,29 @@ def load(path: str | os.PathLike[str], net: HybridBlock | None = None) -> Hybrid
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        As ``read`` does; and if the model cannot be rebuilt, or ``net`` is of another architecture.
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no checkpoint, one of another version, or damaged; if the model cannot be rebuilt, or ``net`` is of
+        another architecture, and is then as it was.
+
+    Examples
+    --------
+    >>> net, path = gluon_vae.VAE(n_hidden=64), folder / "vae.checkpoint"
+    >>> history = gluon_vae.fit(net, gluon_vae.load_mnist().x_train, n_epochs=1, checkpoint=path, progress=False)
+    >>> gluon_vae.load(path).config == net.config
+    True
     """
     checkpoint = read(path)
     if net is None:
         name, config = checkpoint.meta["model"], checkpoint.meta["config"]
-        if name not in MODELS or config is None:
+        if name not in MODELS:
             raise ValueError(f"{path} holds a {name}, which only your code can build: build it and give it as net")
         net = MODELS[name](**config)
+    check_fit(path, net, checkpoint)
     if not is_initialized(net):
         net.initialize()
-    set_parameters(net, checkpoint.parameters, str(path))
+    set_parameters(net, checkpoint.parameters)
     return net
 
 

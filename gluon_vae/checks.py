@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mxnet import autograd, nd
+
+Checked = TypeVar("Checked")
 
 
 def positive_int(name: str, value: Any) -> int:
@@ -21,11 +23,6 @@ def positive_int(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
     return int(value)
-
-
-def sizes(**values: Any) -> dict[str, int]:
-    """Accept positive integers, by name."""
-    return {name: positive_int(name, value) for name, value in values.items()}
 
 
 def non_negative_int(name: str, value: Any) -> int:
@@ -42,6 +39,23 @@ def positive_number(name: str, value: Any) -> float:
     return float(value)
 
 
+def positive_ints(name: str, value: Any) -> tuple[int, ...]:
+    """Accept a sequence of integers of at least 1, and at least one of them."""
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence) or not value:
+        raise ValueError(f"{name} must be a sequence of positive integers, got {value!r}")
+    return tuple(positive_int(name, number) for number in value)
+
+
+def optional(check: Callable[[str, Any], Checked]) -> Callable[[str, Any], Checked | None]:
+    """Return a check that accepts None too."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def choice(accepted: Sequence[str]) -> Callable[[str, Any], str]:
+    """Return a check that accepts one of several names."""
+    return lambda name, value: one_of(name, value, accepted)
+
+
 def fraction(name: str, value: Any) -> float:
     """Accept a number between 0 and 1, both excluded."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < 1:
@@ -49,9 +63,16 @@ def fraction(name: str, value: Any) -> float:
     return float(value)
 
 
+def flag(name: str, value: Any) -> bool:
+    """Accept True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def one_of(name: str, value: Any, accepted: Sequence[str]) -> str:
     """Accept one of the names in ``accepted``."""
-    if value not in accepted:
+    if not isinstance(value, str) or value not in accepted:
         raise ValueError(f"{name} must be one of {', '.join(accepted)}; got {value!r}")
     return value
 
@@ -67,25 +88,36 @@ def finite_array(name: str, value: Any, shape: tuple[int, ...] | None = None) ->
     return _finite(name, value).astype(np.float64)
 
 
-def _rows(name: str, x: Any, width: int | None, meaning: str) -> np.ndarray:
-    x = x.asnumpy() if isinstance(x, nd.NDArray) else np.asarray(x)
-    if x.dtype.kind != "f":
-        raise ValueError(f"{name} must be floating point, got dtype {x.dtype}")
-    if x.ndim != 2 or x.shape[0] == 0 or (width is not None and x.shape[1] != width):
-        wanted = meaning if width is None else width
-        raise ValueError(f"{name} must be a non-empty array of shape (n, {wanted}), got {x.shape}")
-    return x
-
-
 def _finite(name: str, x: np.ndarray) -> np.ndarray:
     if not np.isfinite(x).all():
         raise ValueError(f"{name} must be finite, got NaN or infinity")
     return x
 
 
-def images(name: str, x: Any, n_output: int | None = None) -> np.ndarray:
-    """Accept a non-empty floating-point array (n, n_output) with pixels in [0, 1]."""
+def _rows(name: str, x: Any, width: int | None, meaning: str) -> np.ndarray | nd.NDArray:
+    x = x if isinstance(x, nd.NDArray) else np.asarray(x)
+    if np.dtype(x.dtype).kind != "f":
+        raise ValueError(f"{name} must be floating point, got dtype {np.dtype(x.dtype)}")
+    if x.ndim != 2 or x.shape[0] == 0 or (width is not None and x.shape[1] != width):
+        wanted = meaning if width is None else width
+        raise ValueError(f"{name} must be a non-empty array of shape (n, {wanted}), got {x.shape}")
+    return x
+
+
+def images(name: str, x: Any, n_output: int | None = None, *, values: bool = True) -> np.ndarray | nd.NDArray:
+    """Accept a non-empty floating-point array (n, n_output) with pixels in [0, 1].
+
+    An NDArray stays one, where it is. Looking at its values waits for the device; ``values=False`` checks only
+    what is known on the host.
+    """
     x = _rows(name, x, n_output, "n_output")
+    if isinstance(x, nd.NDArray):
+        if values:
+            with autograd.pause():
+                # NaN compares false, so one number answers for the range and for finiteness.
+                if not nd.min((x >= 0) * (x <= 1)).asscalar():
+                    raise ValueError(f"{name} must have finite pixels in [0, 1], got a value outside")
+        return x
     if x.dtype.isnative and x.itemsize <= 8:
         # As unsigned integers, the bits of numbers from 0 up are in the order of the numbers, and those
         # of negative numbers and NaN come after them: one comparison, one pass over the memory.
@@ -101,39 +133,31 @@ def images(name: str, x: Any, n_output: int | None = None) -> np.ndarray:
 
 def codes(name: str, z: Any, n_latent: int | None = None) -> np.ndarray:
     """Accept a non-empty, finite floating-point array (n, n_latent)."""
-    return _finite(name, _rows(name, z, n_latent, "n_latent"))
+    z = _rows(name, z, n_latent, "n_latent")
+    return _finite(name, z.asnumpy() if isinstance(z, nd.NDArray) else z)
 
 
-def labels(name: str, y: Any, n: int, n_classes: int = 10) -> np.ndarray:
-    """Accept ``n`` labels, integers from 0 to ``n_classes - 1``, as int64.
+def labels(name: str, y: Any, n: int, n_classes: int | None = 10, *, values: bool = True) -> Any:
+    """Accept ``n`` labels, integers from 0 to ``n_classes - 1``, as int64; None where there are no classes.
 
-    Those of an NDArray may have a floating-point type, which is what MXNet's own data sets use.
+    Those of an NDArray may have a floating-point type, which is what MXNet's own data sets use. With ``values=False``
+    an NDArray of the right shape is returned as it is, without waiting for the device.
     """
+    if n_classes is None:
+        if y is not None:
+            raise ValueError(f"{name} must be None for a model that takes no labels, got {type(y).__name__}")
+        return None
+    wanted = f"{name} must be {n} integer labels from 0 to {n_classes - 1}"
+    if y is None:
+        raise ValueError(f"{wanted} for a conditional model, got None")
     from_ndarray = isinstance(y, nd.NDArray)
+    if from_ndarray and not values and y.shape == (n,):
+        return y
     y = y.asnumpy() if from_ndarray else np.asarray(y)
     whole = y.dtype.kind in "iu" or (from_ndarray and np.array_equal(y, np.floor(y)))
     if not whole or y.shape != (n,) or (n and (y.min() < 0 or y.max() >= n_classes)):
         raise ValueError(
-            f"{name} must be {n} integer labels from 0 to {n_classes - 1}, got dtype {y.dtype}, shape {y.shape}"
+            f"{wanted}, got dtype {y.dtype}, shape {y.shape}"
             + (f", values from {y.min()} to {y.max()}" if y.size and y.dtype.kind in "iuf" else "")
         )
     return y.astype(np.int64)
-
-
-def batch(x: nd.NDArray, n_output: int, values: bool = True) -> nd.NDArray:
-    """Accept what a model is called on: an NDArray (batch, n_output) with pixels in [0, 1].
-
-    Looking at values waits for the device; ``values=False`` checks only what is known on the host.
-    """
-    if not isinstance(x, nd.NDArray):
-        raise ValueError(f"x must be an mxnet NDArray or a NumPy array, got {type(x).__name__}")
-    if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != n_output:
-        raise ValueError(f"x must be a non-empty batch of shape (batch, {n_output}), got {x.shape}")
-    if np.dtype(x.dtype).kind != "f":
-        raise ValueError(f"x must be floating point, got dtype {np.dtype(x.dtype)}")
-    if values:
-        with autograd.pause():
-            # NaN compares false, so one number answers for the range and for finiteness.
-            if not nd.min((x >= 0) * (x <= 1)).asscalar():
-                raise ValueError("x must have finite pixels in [0, 1], got a value outside")
-    return x

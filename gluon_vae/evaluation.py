@@ -14,7 +14,8 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock
 
 from . import checks
-from .contract import BATCH_SIZE, batches, in_batches, inputs_of, terms, unchecked
+from .arrays import BATCH_SIZE, batches, in_batches
+from .contract import inputs_of, terms, unchecked
 
 DECODED, MAX_DRAWS = 5000, 500
 

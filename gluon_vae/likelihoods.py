@@ -9,10 +9,13 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock
 
 from . import checks
-from .losses import Array, bernoulli_nll, gaussian_nll, sigmoid
+from .arrays import Array
+from .layers import sigmoid
+from .losses import bernoulli_nll, gaussian_nll
 
 LIKELIHOODS = ("bernoulli", "gaussian")
 LEARNED = ("learned", "per-pixel")
+MIN_STD = 0.05  # of pixels whose variance is learned
 # The variance that a learned one starts from: about that of all pixels of grey MNIST.
 START_VARIANCE = 0.1
 # Adam moves every parameter by about the learning rate a step; a single one has no others to help it along.
@@ -27,6 +30,7 @@ class Bernoulli(HybridBlock):
     """
 
     n_maps = 1  # columns of logits per pixel
+    config = {"likelihood": "bernoulli"}  # noqa: RUF012
 
     def hybrid_forward(self, F: ModuleType, logits: Array, x: Array) -> Array:
         return bernoulli_nll(F, logits, x)
@@ -60,9 +64,10 @@ class Gaussian(HybridBlock):
     """
 
     def __init__(
-        self, n_output: int, variance: float | str, min_std: float = 0.05, prefix: str | None = None
+        self, n_output: int, variance: float | str, min_std: float = MIN_STD, prefix: str | None = None
     ) -> None:
         super().__init__(prefix=prefix)
+        self.config = {"likelihood": "gaussian", "variance": variance, "min_std": min_std}
         self._n_output, self._kind = n_output, variance
         self._log_floor = 2 * math.log(min_std)
         self.n_maps = 2 if variance == "per-pixel" else 1
@@ -104,23 +109,29 @@ class Gaussian(HybridBlock):
         return sigmoid(F, logits), rise + self._log_floor
 
 
-def make(likelihood: str, n_output: int, variance: float | str | None, min_std: float) -> Bernoulli | Gaussian:
-    """Return the likelihood that a model's arguments name, or raise a ``ValueError`` that names a wrong one.
+def make(
+    likelihood: str | HybridBlock, n_output: int, variance: float | str | None = None, min_std: float | None = None
+) -> HybridBlock:
+    """Return the likelihood that a model's arguments describe, or raise a ``ValueError`` that names a wrong one.
 
-    The block keeps them as ``arguments``.
+    A block is returned as it is. One made here keeps the arguments as ``config``.
     """
+    if isinstance(likelihood, HybridBlock):
+        for name, value in (("variance", variance), ("min_std", min_std)):
+            if value is not None:
+                raise ValueError(f"{name} is of a likelihood given by name; got {value!r} with a {likelihood.name}")
+        return likelihood
+    if not isinstance(likelihood, str):
+        raise ValueError(f"likelihood must be a name or a HybridBlock, got {type(likelihood).__name__}")
     checks.one_of("likelihood", likelihood, LIKELIHOODS)
-    min_std = checks.positive_number("min_std", min_std)
+    min_std = MIN_STD if min_std is None else checks.positive_number("min_std", min_std)
     if likelihood == "bernoulli":
         if variance is not None:
             raise ValueError(f"variance is of a Gaussian likelihood; with likelihood='bernoulli' got {variance!r}")
-        block = Bernoulli()
-    else:
-        variance = "learned" if variance is None else variance
-        if variance not in LEARNED:
-            if isinstance(variance, str):
-                raise ValueError(f"variance must be a number, 'learned' or 'per-pixel', got {variance!r}")
-            variance = checks.positive_number("variance", variance)
-        block = Gaussian(n_output, variance, min_std)
-    block.arguments = {"likelihood": likelihood, "variance": variance, "min_std": min_std}
-    return block
+        return Bernoulli(prefix="likelihood_")
+    variance = "learned" if variance is None else variance
+    if not isinstance(variance, str):
+        variance = checks.positive_number("variance", variance)
+    elif variance not in LEARNED:
+        raise ValueError(f"variance must be a number, 'learned' or 'per-pixel', got {variance!r}")
+    return Gaussian(n_output, variance, min_std, prefix="likelihood_")

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import math
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from mxnet import nd, sym
-
-Array = nd.NDArray | sym.Symbol
+if TYPE_CHECKING:
+    from .arrays import Array
 
 LOG_2PI = math.log(2 * math.pi)
-
-
-def sigmoid(F: ModuleType, logits: Array) -> Array:
-    """Map log-odds to probabilities. MXNet computes it many times faster by this name than by its own."""
-    return F.Activation(logits, act_type="sigmoid")
 
 
 def bernoulli_nll(F: ModuleType, logits: Array, x: Array) -> Array:

@@ -1,43 +1,161 @@
-"""The variational auto-encoders with networks of their own: MLPs, MLPs told the label, convolutions."""
+"""The variational auto-encoder (Kingma and Welling 2014, arXiv 1312.6114), and what its networks can be."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
-from . import checks, likelihoods
-from .composed import ComposedVAE
-from .layers import Conditioned, conv_decoder, conv_encoder, mlp
+from mxnet import nd
+from mxnet.gluon import HybridBlock
+
+from . import checks
+from .arrays import Array
+from .docstrings import filled
+from .layers import ACTIVATIONS, Conditioned, conv_decoder, conv_encoder, mlp
+from .losses import kl_to_standard_normal
+from .model import Model, Network, Setting, fixed_size
 
 
-class VAE(ComposedVAE):
-    """A Gaussian VAE with MLP encoder and decoder.
+@filled
+class ComposedVAE(Model):
+    """A Gaussian VAE made of any encoder and decoder.
 
-    See ``ComposedVAE`` for what a call does, for the attributes, and for the keyword arguments.
+    Calling it on x, (batch, n_output), returns the per-sample loss, shape (batch,), in nats per
+    image: the negative ELBO
+
+        -log p(x|z) + beta KL(q(z|x) || N(0, I)),   z = mu + exp(log_var / 2) * eps,   eps ~ N(0, I)
+
+    with beta = 1 unless another weight is asked for (Higgins et al. 2017).
 
     Parameters
     ----------
-    n_hidden : int
-        Units of each hidden layer.
+    encoder : HybridBlock or callable
+        Maps x, (batch, n_output), to (batch, 2 * n_latent): mu, then log_var. A conditional one is
+        called with (x, y). A function that makes one, called without arguments, has its parameters named
+        after their place in the model: 'composedvae0_encoder_dense0_weight'.
+    decoder : HybridBlock or callable
+        Maps z, (batch, n_latent), or (z, y), to logits: (batch, n_output) log-odds of the pixels'
+        means and, with a variance per pixel, as many columns for those. A function is given the number
+        of columns.
     n_latent : int
         Dimension of the latent z.
-    n_layers : int
-        Hidden layers of the encoder, and of the decoder.
     n_output : int
         Pixels of an image.
-    batch_size : int, optional
-        Accepted for code written against the published tutorial; any batch size works.
-    act_type : {'leaky', 'relu', 'sigmoid', 'softrelu', 'softsign', 'tanh'}
-        Activation of the hidden layers.
-    likelihood, variance, min_std, n_samples, beta, check_input
-        As in ``ComposedVAE``.
+    n_classes : int, optional
+        If given, the model is conditional: it is called with labels, ``net(x, y)``, and every
+        density above is given y too.
+    {likelihood}
+    {elbo}
+    {block}
+
+    Attributes
+    ----------
+    {posterior}
+    encoder, likelihood : HybridBlock
+        As given.
+    decoder : HybridBlock
+        Maps z to images, (batch, n_output); ``decoder.logits`` is the decoder that was given.
+    {config}
 
     Raises
     ------
     ValueError
-        If an argument or a batch is not of the form above.
+        If an argument or a batch is not as described; the message names it.
     """
+
+    def hybrid_forward(self, F: ModuleType, x: Array, eps: Array | None, *label: Array) -> tuple[Array, ...]:
+        mu, log_var = F.split(self.encoder(x, *label), num_outputs=2, axis=1)
+        kl = kl_to_standard_normal(F, mu, log_var)
+        mean, std = self._tile(F, mu), self._tile(F, F.exp(0.5 * log_var))
+        z = mean + std * (F.random.normal_like(mean) if eps is None else eps)
+        logits = self.decoder.logits(z, *(self._tile(F, y, axes=1) for y in label))
+        nll = self._mean(F, self.likelihood(logits, self._tile(F, x)))
+        output = self._mean(F, self.decoder.mean(F, logits))
+        return nll + self.beta * kl, mu, log_var, output, nll, kl
+
+    outputs = ("mu", "log_var", "output", "nll", "kl")
+    noise = "eps"
+    n_samples = Setting(checks.positive_int)
+    beta = Setting(checks.positive_number)
+
+    def __init__(
+        self,
+        encoder: Network,
+        decoder: Network,
+        n_latent: int,
+        n_output: int = 784,
+        *,
+        n_samples: int = 1,
+        beta: float = 1.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(encoder, decoder, n_latent, n_output, **options)
+        self.n_samples, self.beta = n_samples, beta
+
+    def noise_shape(self, x: nd.NDArray) -> tuple[int, ...]:
+        """Return the shape of eps, (n_samples * batch, n_latent): all images of the first draw, then of the next."""
+        return self.n_samples * x.shape[0], self.n_latent
+
+    def draw_noise(self, x: nd.NDArray) -> nd.NDArray:
+        """Draw the eps that a call on ``x`` needs, from N(0, I)."""
+        return nd.random.normal(shape=self.noise_shape(x), ctx=x.context, dtype=x.dtype)
+
+    def nll_given(self, x: nd.NDArray, z: nd.NDArray, *label: nd.NDArray) -> nd.NDArray:
+        """Negative log-likelihood of images given their codes, -log p(x|z), (batch,) nats per image."""
+        return self.likelihood(self.decoder.logits(z, *label), x)
+
+    def _tile(self, F: ModuleType, array: Array, axes: int = 2) -> Array:
+        """Repeat a batch once per draw of z."""
+        return array if self.n_samples == 1 else F.tile(array, reps=(self.n_samples, 1)[:axes])
+
+    def _mean(self, F: ModuleType, array: Array) -> Array:
+        """Average over the draws of z."""
+        if self.n_samples == 1:
+            return array
+        return F.mean(F.reshape(array, shape=(-4, self.n_samples, -1, -2)), axis=0)
+
+
+@filled
+class VAE(ComposedVAE):
+    """A Gaussian VAE with MLP encoder and decoder.
+
+    Calling it on x, (batch, n_output), returns the per-sample loss, (batch,): the negative ELBO in nats per
+    image, ``-log p(x|z) + beta KL(q(z|x) || N(0, I))`` with z drawn from q(z|x) (Kingma and Welling 2014).
+
+    Parameters
+    ----------
+    {mlp}
+    batch_size : int, optional
+        Accepted for code written against the published tutorial; any batch size works.
+    {act_type}
+    {likelihood}
+    {elbo}
+    {block}
+
+    Attributes
+    ----------
+    {posterior}
+    {blocks}
+    {config}
+
+    Raises
+    ------
+    ValueError
+        If an argument or a batch is not as described; the message names it.
+
+    Examples
+    --------
+    >>> net = gluon_vae.VAE(n_hidden=64, n_latent=2)
+    >>> net.initialize()
+    >>> loss = net(gluon_vae.load_mnist().x_test[:5])
+    >>> loss.shape, net.mu.shape, net.output.shape
+    ((5,), (5, 2), (5, 784))
+    """
+
+    n_hidden, n_layers = fixed_size(), fixed_size()
+    act_type = Setting(checks.choice(ACTIVATIONS), fixed=True)
 
     def __init__(
         self,
@@ -47,42 +165,51 @@ class VAE(ComposedVAE):
         n_output: int = 784,
         batch_size: int | None = None,
         act_type: str = "relu",
-        *,
-        likelihood: str = "bernoulli",
-        variance: float | str | None = None,
-        min_std: float = 0.05,
         **options: Any,
     ) -> None:
-        if batch_size is not None:
-            checks.positive_int("batch_size", batch_size)
-        sizes = checks.sizes(n_hidden=n_hidden, n_latent=n_latent, n_layers=n_layers, n_output=n_output)
-        n_hidden, n_latent, n_layers, n_output = sizes.values()
-        p_x = likelihoods.make(likelihood, n_output, variance, min_std)
-        encoder = mlp(n_output, n_hidden, n_layers, 2 * n_latent, act_type)
-        decoder = mlp(n_latent, n_hidden, n_layers, p_x.n_maps * n_output, act_type)
-        super().__init__(encoder, decoder, n_latent, n_output, likelihood=p_x, **options)
-        self._arguments = sizes | {"act_type": act_type}
+        checks.optional(checks.positive_int)("batch_size", batch_size)
+        self.n_hidden, self.n_layers, self.act_type = n_hidden, n_layers, act_type
+        super().__init__(
+            lambda: self._mlp(self.n_output, 2 * self.n_latent),
+            lambda n_columns: self._mlp(self.n_latent, n_columns),
+            n_latent,
+            n_output,
+            **options,
+        )
+
+    def _mlp(self, n_input: int, n_columns: int) -> HybridBlock:
+        return mlp(n_input, self.n_hidden, self.n_layers, n_columns, self.act_type)
 
 
-class ConditionalVAE(ComposedVAE):
+@filled
+class ConditionalVAE(VAE):
     """A VAE with MLPs that are told the label: ask for a digit, and get that digit (Sohn et al. 2015).
 
-    The one-hot label is appended to what the encoder and the decoder see. Called as ``net(x, y)``,
-    ``net.encoder(x, y)`` and ``net.decoder(z, y)``; see ``ComposedVAE`` for the rest.
+    The one-hot label is appended to what the encoder and the decoder see. Called as ``net(x, y)``, it returns
+    the negative ELBO of p(x|y), (batch,), in nats per image; ``net.encoder(x, y)`` and ``net.decoder(z, y)``
+    work alone.
 
     Parameters
     ----------
-    n_hidden, n_latent, n_layers, n_output, act_type, likelihood, variance, min_std
-        As in ``VAE``.
+    {mlp}
     n_classes : int
         Labels are integers from 0 to ``n_classes - 1``.
-    n_samples, beta, check_input
-        As in ``ComposedVAE``.
+    {act_type}
+    {likelihood}
+    {elbo}
+    {block}
+
+    Attributes
+    ----------
+    {posterior}
+    encoder, decoder : HybridBlock
+        Map (x, y) to mu and log_var, (batch, 2 * n_latent), and (z, y) to images, (batch, n_output).
+    {config}
 
     Raises
     ------
     ValueError
-        If an argument or a batch is not of the form above.
+        If an argument or a batch is not as described; the message names it.
     """
 
     def __init__(
@@ -93,36 +220,21 @@ class ConditionalVAE(ComposedVAE):
         n_output: int = 784,
         n_classes: int = 10,
         act_type: str = "relu",
-        *,
-        likelihood: str = "bernoulli",
-        variance: float | str | None = None,
-        min_std: float = 0.05,
         **options: Any,
     ) -> None:
-        sizes = checks.sizes(
-            n_hidden=n_hidden, n_latent=n_latent, n_layers=n_layers, n_output=n_output, n_classes=n_classes
-        )
-        n_hidden, n_latent, n_layers, n_output, n_classes = sizes.values()
-        p_x = likelihoods.make(likelihood, n_output, variance, min_std)
-        encoder = mlp(n_output + n_classes, n_hidden, n_layers, 2 * n_latent, act_type)
-        decoder = mlp(n_latent + n_classes, n_hidden, n_layers, p_x.n_maps * n_output, act_type)
-        super().__init__(
-            Conditioned(encoder, n_classes),
-            Conditioned(decoder, n_classes),
-            n_latent,
-            n_output,
-            n_classes=n_classes,
-            likelihood=p_x,
-            **options,
-        )
-        self._arguments = sizes | {"act_type": act_type}
+        n_classes = checks.positive_int("n_classes", n_classes)
+        super().__init__(n_hidden, n_latent, n_layers, n_output, act_type=act_type, n_classes=n_classes, **options)
+
+    def _mlp(self, n_input: int, n_columns: int) -> HybridBlock:
+        return Conditioned(super()._mlp(n_input + self.n_classes, n_columns), self.n_classes)
 
 
+@filled
 class ConvVAE(ComposedVAE):
     """A VAE whose encoder and decoder are convolutional; images are flat outside of them.
 
-    Every level has kernel 4 and stride 2 and halves the picture: 28 pixels to 14, 7 and 4. See
-    ``ComposedVAE`` for what a call does, for the attributes, and for the other keyword arguments.
+    Every level has kernel 4 and stride 2 and halves the picture: 28 pixels to 14, 7 and 4. Calling it on x,
+    (batch, n_output), returns the negative ELBO, (batch,), in nats per image.
 
     Parameters
     ----------
@@ -135,16 +247,24 @@ class ConvVAE(ComposedVAE):
     act_type : {'leaky', 'relu', 'sigmoid', 'softrelu', 'softsign', 'tanh'}
         Activation of the hidden layers; 'leaky' is a ReLU with slope 0.1 below 0. Channels that an
         ordinary one leaves at 0 for every image learn no more.
-    likelihood, variance, min_std
-        As in ``VAE``.
-    n_samples, beta, check_input
-        As in ``ComposedVAE``.
+    {likelihood}
+    {elbo}
+    {block}
+
+    Attributes
+    ----------
+    {posterior}
+    {blocks}
+    {config}
 
     Raises
     ------
     ValueError
-        If an argument or a batch is not of the form above.
+        If an argument or a batch is not as described; the message names it.
     """
+
+    channels = Setting(checks.positive_ints, fixed=True)
+    act_type = Setting(checks.choice(ACTIVATIONS), fixed=True)
 
     def __init__(
         self,
@@ -152,25 +272,20 @@ class ConvVAE(ComposedVAE):
         n_latent: int = 100,
         n_output: int = 784,
         act_type: str = "leaky",
-        *,
-        likelihood: str = "bernoulli",
-        variance: float | str | None = None,
-        min_std: float = 0.05,
         **options: Any,
     ) -> None:
-        sizes = checks.sizes(n_latent=n_latent, n_output=n_output)
-        n_latent, n_output = sizes.values()
-        if isinstance(channels, str) or not isinstance(channels, Sequence) or not channels:
-            raise ValueError(f"channels must be a sequence of positive integers, got {channels!r}")
-        channels = [checks.positive_int("channels", n) for n in channels]
+        self.channels, self.act_type = channels, act_type
+        n_output, n_levels = checks.positive_int("n_output", n_output), len(self.channels)
         side = math.isqrt(n_output)
-        if side * side != n_output or side < 2 ** len(channels):
+        if side * side != n_output or side < 2**n_levels:
             raise ValueError(
-                f"n_output must be the square of a side of at least {2 ** len(channels)} pixels, "
-                f"which {len(channels)} levels halve; got {n_output}"
+                f"n_output must be the square of a side of at least {2**n_levels} pixels, which {n_levels} levels "
+                f"halve; got {n_output}"
             )
-        p_x = likelihoods.make(likelihood, n_output, variance, min_std)
-        encoder = conv_encoder(side, channels, 2 * n_latent, act_type)
-        decoder = conv_decoder(n_latent, side, channels, p_x.n_maps, act_type)
-        super().__init__(encoder, decoder, n_latent, n_output, likelihood=p_x, **options)
-        self._arguments = sizes | {"channels": channels, "act_type": act_type}
+        super().__init__(
+            lambda: conv_encoder(side, self.channels, 2 * self.n_latent, self.act_type),
+            lambda n_columns: conv_decoder(self.n_latent, side, self.channels, n_columns // n_output, self.act_type),
+            n_latent,
+            n_output,
+            **options,
+        )

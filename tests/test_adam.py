@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 import gluon_vae
-from gluon_vae import adam
+from gluon_vae import adam, compiled_adam
 
 import mxnet as mx
 from mxnet import autograd, gluon, nd
 
 N_STEPS, BATCH = 12, 5
 RATE = 0.01
+NOT_COMPILED = lambda rule, constants, dtype: None  # noqa: E731
 
 
 def one_layer(dtype="float32"):
@@ -48,8 +49,8 @@ def state(net, optimizer):
 @pytest.mark.parametrize("mode", ["imperative", "static"])
 def test_the_compiled_update_is_mxnets(mode, monkeypatch):
     results = []
-    for compiled in (adam._compiled, lambda dtype: None):
-        monkeypatch.setattr(adam, "_compiled", compiled)
+    for compiled in (compiled_adam._compiled, NOT_COMPILED):
+        monkeypatch.setattr(compiled_adam, "_compiled", compiled)
         net = one_layer()
         if mode == "static":
             net.hybridize(static_alloc=True, static_shape=True)
@@ -162,8 +163,8 @@ def test_nothing_becomes_denormal_where_gradients_vanish():
 
 def test_fit_reaches_the_same_without_numba(sample, monkeypatch):
     losses = []
-    for compiled in (adam._compiled, lambda dtype: None):
-        monkeypatch.setattr(adam, "_compiled", compiled)
+    for compiled in (compiled_adam._compiled, NOT_COMPILED):
+        monkeypatch.setattr(compiled_adam, "_compiled", compiled)
         net = gluon_vae.VAE(n_hidden=32)
         history = gluon_vae.fit(net, sample.x_train[:500], n_epochs=2, progress=False)
         losses.append(history["train_loss"][-1])
@@ -172,12 +173,12 @@ def test_fit_reaches_the_same_without_numba(sample, monkeypatch):
 
 def test_without_numba_there_is_nothing_compiled(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
-    assert adam._compiled.__wrapped__(np.float32) is None
+    assert compiled_adam._compiled.__wrapped__(adam.rule, (), np.float32) is None
 
 
 def test_without_compilation_there_is_nothing_compiled(monkeypatch):
     monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
-    assert adam._compiled.__wrapped__(np.float32) is None
+    assert compiled_adam._compiled.__wrapped__(adam.rule, (), np.float32) is None
 
 
 def test_updates_keep_their_place_in_the_queue():
@@ -214,8 +215,8 @@ def test_what_inference_did_to_the_layout_of_weights_is_undone(monkeypatch):
     """MXNet keeps the weights of a convolution in another order after it has predicted with them."""
     x = nd.array(np.random.default_rng(0).random((20, 784)))
     results = []
-    for compiled in (adam._compiled, lambda dtype: None):
-        monkeypatch.setattr(adam, "_compiled", compiled)
+    for compiled in (compiled_adam._compiled, NOT_COMPILED):
+        monkeypatch.setattr(compiled_adam, "_compiled", compiled)
         net = gluon_vae.ConvVAE((16, 32), 4)
         net.hybridize(static_alloc=True, static_shape=True)
         mx.random.seed(0)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gluon_vae
-from gluon_vae import checkpoint, distributed
+from gluon_vae import checkpoint, distributed, launcher
 
 # Two hidden layers, two draws, labels, a ragged last batch of one image, and its binarization.
 SCRIPT = """
@@ -81,7 +81,7 @@ def is_over(process):
 def test_two_workers_end_with_the_weights_of_one_process(kind, tmp_path):
     command = [sys.executable, "-c", SCRIPT, kind, str(tmp_path)]
     subprocess.run(command, check=True, env=environment(), timeout=600)
-    distributed.launch(command, 2)
+    launcher.launch(command, 2)
     one, first, second = (np.load(tmp_path / f"{name}.npz") for name in ("one", "worker0", "worker1"))
     for name in one.files:
         np.testing.assert_array_equal(first[name], second[name])
@@ -89,10 +89,11 @@ def test_two_workers_end_with_the_weights_of_one_process(kind, tmp_path):
     assert one["loss"][-1] < one["loss"][0]  # there was something to agree on
 
 
-@given(n=st.integers(0, 500), n_workers=st.integers(1, 20))
+@given(n=st.integers(1, 500), n_workers=st.integers(1, 20))
 def test_shares_part_a_batch_evenly(n, n_workers):
     stores = [SimpleNamespace(rank=rank, num_workers=n_workers) for rank in range(n_workers)]
-    parts = [range(n)[distributed.share(store, n)] for store in stores]
+    parts = [distributed.Worker(store).share(None, [range(n)]) for store in stores]
+    parts = [part for shares in parts for part in shares or [()]]
     assert [i for part in parts for i in part] == list(range(n))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -108,26 +109,26 @@ def test_a_failing_worker_is_named_and_no_process_is_left():
     # The first to be started fails; the other would wait for ever.
     code = "import os, sys, time; sys.exit(7) if os.environ['DMLC_ROLE'] == 'worker' else 0; time.sleep(600)"
     with pytest.raises(ChildProcessError, match="worker 1 of 2 ended with exit code 7"):
-        distributed.launch([sys.executable, "-c", code], 2)
+        launcher.launch([sys.executable, "-c", code], 2)
     assert not psutil.Process().children(recursive=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["worker", "launcher"])
 def test_a_killed_process_ends_the_run_and_leaves_nothing_running(victim, start, tmp_path):
-    launcher = start("--workers", 2, "--epochs", 1000, "--n-hidden", 8, "--out", tmp_path)
+    run = start("--workers", 2, "--epochs", 1000, "--n-hidden", 8, "--out", tmp_path)
     wait_for((tmp_path / "checkpoint").exists)
-    children = family(launcher)
+    children = family(run)
     roles = [child.environ().get("DMLC_ROLE") for child in children]
     assert sorted(roles) == ["scheduler", "server", "worker", "worker"]
     killed = time.monotonic()
-    (children[roles.index("worker")] if victim == "worker" else psutil.Process(launcher.pid)).kill()
-    output, _ = launcher.communicate(timeout=10)
+    (children[roles.index("worker")] if victim == "worker" else psutil.Process(run.pid)).kill()
+    output, _ = run.communicate(timeout=10)
     wait_for(lambda: all(map(is_over, children)), seconds=10)
     assert time.monotonic() - killed < 10
-    assert launcher.returncode != 0
+    assert run.returncode != 0
     if victim == "worker":
-        assert launcher.returncode == 1
+        assert run.returncode == 1
         assert "of 2 was killed by signal 9" in output
         assert str(tmp_path) in output
     assert checkpoint.read(tmp_path / "checkpoint").meta["history"]["epoch"]
@@ -137,20 +138,20 @@ def test_a_killed_process_ends_the_run_and_leaves_nothing_running(victim, start,
 def test_interrupted_workers_resume_to_the_result_of_one_process(start, tmp_path):
     options = ("--epochs", 4, "--n-hidden", 8, "--n-layers", 1, "--batch-size", 25)  # slow enough to be interrupted
     together, alone = tmp_path / "together", tmp_path / "alone"
-    launcher = start(*options, "--workers", 2, "--out", together)
+    run = start(*options, "--workers", 2, "--out", together)
     wait_for((together / "checkpoint").exists)
-    children = family(launcher)
-    launcher.send_signal(signal.SIGINT)
-    output, _ = launcher.communicate(timeout=10)
-    assert launcher.returncode == 130
+    children = family(run)
+    run.send_signal(signal.SIGINT)
+    output, _ = run.communicate(timeout=10)
+    assert run.returncode == 130
     assert "--resume" in output
     wait_for(lambda: all(map(is_over, children)), seconds=10)
     done = len(checkpoint.read(together / "checkpoint").meta["history"]["epoch"])
     assert 1 <= done < 4
 
-    launcher = start(*options, "--workers", 2, "--out", together, "--resume")
-    output, _ = launcher.communicate(timeout=600)
-    assert launcher.returncode == 0, output
+    run = start(*options, "--workers", 2, "--out", together, "--resume")
+    output, _ = run.communicate(timeout=600)
+    assert run.returncode == 0, output
     assert output.count("Test ELBO") == 1
     single = start(*options, "--out", alone)
     single.communicate(timeout=600)

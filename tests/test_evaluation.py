@@ -6,7 +6,7 @@ from conftest import N_LATENT, N_OUTPUT
 from scipy.stats import norm
 
 import gluon_vae
-from gluon_vae import contract, elbo, encode, evaluation, generate, latent_grid, prior_draws, reconstruct
+from gluon_vae import arrays, elbo, encode, evaluation, generate, latent_grid, prior_draws, reconstruct
 
 import mxnet as mx
 from mxnet import nd
@@ -55,7 +55,7 @@ def test_encode_generate_reconstruct(make_vae, pixels, monkeypatch):
     np.testing.assert_allclose(mu, net.mu.asnumpy(), rtol=1e-6)
     np.testing.assert_array_equal(generate(net, mu), net.decoder(nd.array(mu)).asnumpy())
     np.testing.assert_array_equal(reconstruct(net, pixels), generate(net, mu))
-    monkeypatch.setattr(contract, "BATCH_SIZE", 2)
+    monkeypatch.setattr(arrays, "BATCH_SIZE", 2)
     np.testing.assert_allclose(reconstruct(net, pixels), generate(net, mu), rtol=1e-5)
 
 

@@ -108,7 +108,7 @@ def test_a_call_returns_the_loss_and_leaves_arrays_of_every_batch_size(kind, opt
         assert net.mu.shape == (n, N_LATENT)
         assert net.output.shape == (n, N_OUTPUT)
         assert 0 <= net.output.min().asscalar() <= net.output.max().asscalar() <= 1
-        weight = getattr(net, "beta", getattr(net, "_weight", 0))
+        weight = getattr(net, "beta", getattr(net, "weight", 0))
         other = kept.get("kl", kept.get("penalty", nd.zeros(n)))
         np.testing.assert_allclose(loss.asnumpy(), (net.nll + weight * other).asnumpy(), rtol=1e-5, atol=1e-4)
 

@@ -12,7 +12,8 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock
 
 from . import checks
-from .contract import in_batches, inputs_of, labels_for, to_device
+from .arrays import in_batches, to_device
+from .contract import inputs_of
 
 PIXELS = ("mean", "sample")
 
@@ -117,7 +118,8 @@ def latent_grid(n: int = 20, n_sigma: float = 3.0) -> tuple[np.ndarray, np.ndarr
 
 def _codes(net: HybridBlock, z: Any, y: Any) -> tuple[nd.NDArray, ...]:
     """Return what the decoder is called on: checked codes and, where it takes them, labels."""
-    z = to_device(net, checks.codes("z", z, net.n_latent))
+    z = checks.codes("z", z, net.n_latent)
     if y is not None and np.ndim(y) == 0:
         y = np.full(len(z), y)
-    return (z, *labels_for(net, y, len(z)))
+    y = checks.labels("y", y, len(z), getattr(net, "n_classes", None))
+    return to_device(net, *(array for array in (z, y) if array is not None))

@@ -1,0 +1,54 @@
+"""Arrays on their way to a model and back: moved to its device, cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+import mxnet as mx
+from mxnet import nd, sym
+from mxnet.gluon import Block
+
+Array = nd.NDArray | sym.Symbol  # what a model computes on: arrays in a call, symbols while it is traced
+
+BATCH_SIZE = 1000  # images per call where nothing is trained
+
+
+def device_of(net: Block) -> mx.Context:
+    """Return where a model's parameters are: the first place, if there are several."""
+    return next(iter(net.collect_params().values())).list_ctx()[0]
+
+
+def to_device(net: Block, *arrays: np.ndarray | nd.NDArray) -> tuple[nd.NDArray, ...]:
+    """Return arrays as NDArrays where the model's parameters are: numbers of their dtype, labels as int32.
+
+    On the CPU the memory is shared where it can be: a copy of MNIST would double a process.
+    """
+    device, dtype = device_of(net), next(iter(net.collect_params().values())).dtype
+    moved = []
+    for array in arrays:
+        wanted = np.dtype(dtype if np.dtype(array.dtype).kind == "f" else np.int32)
+        if isinstance(array, np.ndarray):
+            # from_numpy makes its argument read-only; a view keeps that from the caller's array.
+            array = nd.from_numpy(np.ascontiguousarray(array, wanted).view())
+        moved.append(array.as_in_context(device).astype(wanted, copy=False))
+    return tuple(moved)
+
+
+def batches(arrays: Sequence[nd.NDArray], batch_size: int) -> Iterator[list[nd.NDArray]]:
+    """Cut arrays of equal length into consecutive batches; the last one may be smaller."""
+    for start in range(0, len(arrays[0]), batch_size):
+        yield [array[start : start + batch_size] for array in arrays]
+
+
+def in_batches(function: Callable[..., nd.NDArray], *inputs: nd.NDArray) -> np.ndarray:
+    """Call a function on consecutive batches; return all that it gives, in one array."""
+    outputs = [function(*batch) for batch in batches(inputs, BATCH_SIZE)]  # queued, not waited for
+    result = np.empty((len(inputs[0]), *outputs[0].shape[1:]), outputs[0].dtype)
+    # Queued as well: each part is copied once, as soon as it is computed. The view is made read-only, not the result.
+    shared = nd.from_numpy(result.view())
+    for output, (rows,) in zip(outputs, batches([shared], BATCH_SIZE)):
+        output.copyto(rows)
+    shared.wait_to_read()
+    return result

@@ -1,0 +1,92 @@
+"""The pictures of a trained model, written to files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mxnet.gluon import HybridBlock
+
+from . import plotting
+from .data import Mnist
+from .latent import encode, generate, latent_grid, prior_draws, reconstruct
+from .storage import replacing
+
+DPI = 120
+
+
+def save_figures(
+    folder: str | os.PathLike[str], net: HybridBlock, data: Mnist, history: dict[str, list[float]], *, seed: int = 0
+) -> list[Path]:
+    """Draw what a trained model has to show, as PNG files.
+
+    ``elbo.png``, learning curves (``loss.png`` where there is no ELBO), and ``reconstructions.png`` of ten test
+    images; of a VAE ``samples.png``, decoded draws from the prior, one label to a column where the model takes
+    labels; of a two-dimensional latent ``latent.png``, the test images' posterior means, as they are and through
+    ``norm.cdf``, or their codes, and, of a VAE without labels, ``latent_grid.png``, the plane in steps of equal
+    prior probability.
+
+    Parameters
+    ----------
+    folder : path
+        An existing folder.
+    net : HybridBlock
+        A trained model of this package.
+    data : Mnist
+        Whose test images are drawn.
+    history : dict
+        As ``fit`` returned it.
+    seed : int
+        Fixes the draws from the prior.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files, in the order above.
+    """
+    folder, written = Path(folder), []
+    is_vae, n_classes = hasattr(net, "nll_given"), net.n_classes
+    y_test = None if n_classes is None else data.y_test
+
+    def picture(name: str, size: tuple[float, float], *draw: Callable[[Axes], Any]) -> None:
+        fig = Figure(figsize=size, layout="constrained")
+        for ax, function in zip(fig.subplots(1, len(draw), squeeze=False).flat, draw):
+            function(ax)
+        with replacing(folder / name) as temporary:
+            fig.savefig(temporary, dpi=DPI)
+        written.append(folder / name)
+
+    term = "elbo" if is_vae else "loss"
+    picture(f"{term}.png", (7, 4.5), lambda ax: plotting.plot_history(history, ax, term=term))
+    some = data.x_test[:10]
+    output = reconstruct(net, some, None if y_test is None else y_test[:10])
+    picture("reconstructions.png", (9, 2.3), lambda ax: plotting.plot_reconstructions(some, output, ax))
+    if is_vae:
+        z, digits, title = prior_draws(100, net.n_latent, seed), None, "Prior samples"
+        if n_classes is not None:
+            z, digits = np.repeat(z[:10], n_classes, axis=0), np.tile(np.arange(n_classes), 10)
+            title = "One draw from the prior to a row, one digit to a column"
+        samples = generate(net, z, digits)
+        picture(
+            "samples.png", (6, 6.4), lambda ax: plotting.plot_images(samples, ax, title=title, n_columns=n_classes)
+        )
+    if net.n_latent == 2:
+        mu = encode(net, data.x_test, y_test)
+        if is_vae:
+            planes: list[dict[str, Any]] = [{"uniform": False}, {"uniform": True}]
+        else:
+            planes = [{"title": "Codes"}]
+        draw = [partial(plotting.plot_latent, mu, data.y_test, **options) for options in planes]
+        picture("latent.png", (12.5 if is_vae else 6.5, 5.6), *draw)
+    if net.n_latent == 2 and is_vae and n_classes is None:
+        nodes, ticks = latent_grid(20)
+        images = generate(net, nodes)
+        picture("latent_grid.png", (7.4, 7.6), lambda ax: plotting.plot_latent_grid(images, ticks, ax))
+    return written

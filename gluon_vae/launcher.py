@@ -1,0 +1,97 @@
+"""The processes of a run on one machine: a scheduler, a server and the workers, started and ended together.
+
+The scheduler brings them together, the server sums the workers' gradients, and the workers train; all of
+them find each other by the environment variables that MXNet reads.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from .distributed import LAUNCHED, ROLE
+
+# MXNet serves from inside its own import when the role says so, so this is all that a server runs.
+# Its input ends when the launcher does, however that ends.
+SERVE = """
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
+import gluon_vae
+"""
+GRACE = 5  # seconds for scheduler and server to end by themselves after the last worker
+
+
+def launch(command: Sequence[str], n_workers: int) -> None:
+    """Run a command in ``n_workers`` processes of this machine, with a scheduler and a server.
+
+    Whatever ends it, no process is left: all are killed when one of them fails or when this one is
+    interrupted, and end by themselves if this one is killed.
+
+    Parameters
+    ----------
+    command : sequence of str
+        What a worker runs; it finds the others with ``distributed.connect``.
+    n_workers : int
+        How many. The machine's cores are divided among them unless OMP_NUM_THREADS is set.
+
+    Raises
+    ------
+    ChildProcessError
+        If a process ends with an error; names it and its exit code.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    threads = str(max(1, (os.cpu_count() or 1) // n_workers))
+    environment = {"OMP_NUM_THREADS": threads} | os.environ
+    environment |= {
+        "DMLC_PS_ROOT_URI": "127.0.0.1",
+        "DMLC_NODE_HOST": "127.0.0.1",
+        "DMLC_PS_ROOT_PORT": str(port),
+        "DMLC_NUM_WORKER": str(n_workers),
+        "DMLC_NUM_SERVER": "1",
+        LAUNCHED: "1",
+    }
+    roles = [("scheduler", "scheduler"), ("server", "server")]
+    roles += [("worker", f"worker {i + 1} of {n_workers}") for i in range(n_workers)]
+    processes: dict[str, subprocess.Popen] = {}
+    # A polite end is an end too: without this, SIGTERM would skip the cleaning up.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        for role, name in roles:
+            processes[name] = subprocess.Popen(
+                command if role == "worker" else [sys.executable, "-c", SERVE],
+                env=environment | {ROLE: role},
+                stdin=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C reaches the launcher alone, which ends the others
+            )
+        workers = [process for name, process in processes.items() if name.startswith("worker")]
+        while any(worker.poll() is None for worker in workers):
+            _raise_for_failed(processes)
+            time.sleep(0.05)
+        _raise_for_failed(processes)
+        deadline = time.monotonic() + GRACE
+        while any(p.poll() is None for p in processes.values()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait()
+            process.stdin.close()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _raise_for_failed(processes: dict[str, subprocess.Popen]) -> None:
+    for name, process in processes.items():
+        if process.poll():
+            how = (
+                f"was killed by signal {-process.returncode}"
+                if process.returncode < 0
+                else (f"ended with exit code {process.returncode}")
+            )
+            raise ChildProcessError(f"the {name} {how}; all other processes of the run were ended")

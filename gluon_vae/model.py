@@ -1,0 +1,209 @@
+"""What all models of the family share: how they are called, what they keep, what defines them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, TypeVar, overload
+
+import numpy as np
+
+from mxnet import nd, sym
+from mxnet.gluon import HybridBlock, nn
+
+from . import checks, likelihoods
+from .arrays import Array, to_device
+from .layers import Decoder
+
+Value = TypeVar("Value")
+# A network, or a function that makes one inside the model's name scope.
+Network = HybridBlock | Callable[..., HybridBlock]
+
+
+class Setting(Generic[Value]):
+    """An attribute of a model that defines its computation.
+
+    It is checked whenever it is set, and listed in ``config``. A compiled graph contains its value, so
+    that setting it again has the graph compiled anew at the next call.
+
+    Parameters
+    ----------
+    check : callable
+        Maps a name and a value to the value that is kept, or raises a ``ValueError`` that uses the name.
+    argument : str, optional
+        The constructor's name for it, where the attribute has another.
+    fixed : bool
+        Refuse a second value: the parameters' shapes depend on it.
+    """
+
+    def __init__(
+        self, check: Callable[[str, Any], Value], *, argument: str | None = None, fixed: bool = False
+    ) -> None:
+        self.check, self.argument, self.fixed = check, argument, fixed
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name, self.argument = name, self.argument or name
+
+    @overload
+    def __get__(self, net: None, owner: type) -> Setting[Value]: ...
+    @overload
+    def __get__(self, net: HybridBlock, owner: type) -> Value: ...
+    def __get__(self, net: HybridBlock | None, owner: type) -> Setting[Value] | Value:
+        if net is None:
+            return self
+        if self.name not in vars(net):
+            raise AttributeError(f"{self.name} is not set")
+        value: Value = vars(net)[self.name]
+        return value
+
+    def __set__(self, net: HybridBlock, value: Any) -> None:
+        if self.fixed and self.name in vars(net):
+            raise AttributeError(f"{self.name} is a part of the architecture: make another model to change it")
+        vars(net)[self.name] = self.check(self.argument or self.name, value)
+        net._clear_cached_op()
+
+
+def fixed_size() -> Setting[int]:
+    """Return the setting of a positive size that stays."""
+    return Setting(checks.positive_int, fixed=True)
+
+
+class Model(HybridBlock):
+    """An encoder, a decoder and a likelihood; the loss that joins them is what a member of the family adds.
+
+    A member defines ``hybrid_forward``, which returns the per-sample loss, (batch,), and then what ``outputs``
+    names. A call checks what comes in, returns the loss, and keeps the rest on attributes, which so are
+    NDArrays in every execution mode.
+
+    Parameters
+    ----------
+    encoder, decoder : HybridBlock or callable
+        Networks, or functions that make them, whose parameters are then named after their place in the model:
+        ``encoder()``, and ``decoder(n)`` for n columns of logits.
+    n_latent, n_output : int
+        Dimension of the latent, and pixels of an image.
+    n_classes : int, optional
+        If given, the model, its encoder and its decoder are told a label, from 0 to ``n_classes - 1``.
+    likelihood, variance, min_std
+        See ``likelihoods.make``.
+    check_input : bool
+        Check pixel values and labels at every call.
+    """
+
+    outputs: ClassVar[tuple[str, ...]] = ("mu", "output", "nll")
+    noise: ClassVar[str | None] = None  # the name of what ``draw_noise`` draws, where there is any
+
+    n_latent = fixed_size()
+    n_output = fixed_size()
+    n_classes: Setting[int | None] = Setting(checks.optional(checks.positive_int), fixed=True)
+
+    mu = log_var = output = nll = kl = penalty = None
+
+    def __init__(
+        self,
+        encoder: Network,
+        decoder: Network,
+        n_latent: int,
+        n_output: int,
+        *,
+        n_classes: int | None = None,
+        likelihood: str | HybridBlock = "bernoulli",
+        variance: float | str | None = None,
+        min_std: float | None = None,
+        check_input: bool = True,
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(prefix=prefix)
+        self.n_latent, self.n_output, self.n_classes = n_latent, n_output, n_classes
+        self.check_input = check_input
+        with self.name_scope():
+            p_x = likelihoods.make(likelihood, self.n_output, variance, min_std)
+            n_maps = getattr(p_x, "n_maps", None)
+            # In this order: it is the one in which initial parameters are drawn.
+            self.encoder = self._network("encoder", encoder)
+            self.likelihood = p_x
+            logits = self._network("decoder", decoder, (n_maps or 1) * self.n_output)
+            self.decoder = Decoder(logits, self.n_output, n_maps)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What defines the computation, by the constructor's names; what was left out has no entry."""
+        settings = {}
+        for cls in reversed(type(self).__mro__):
+            for setting in vars(cls).values():
+                if isinstance(setting, Setting) and getattr(self, setting.name) is not None:
+                    settings[setting.argument] = getattr(self, setting.name)
+        own = {"likelihood": type(self.likelihood).__name__}
+        return settings | getattr(self.likelihood, "config", own)
+
+    def forward(self, x: Array, *args: Array) -> Array:
+        """Return the loss of images, and keep the other outputs on attributes.
+
+        Parameters
+        ----------
+        x : (batch, n_output)
+            Images, pixels in [0, 1].
+        *args
+            The labels, (batch,), of a conditional model; then, where the model draws noise, that noise, which
+            is drawn if not given.
+
+        Returns
+        -------
+        (batch,)
+            Nats per image.
+        """
+        n_labels = int(self.n_classes is not None)
+        labels, given = args[:n_labels], args[n_labels:]
+        if len(labels) < n_labels or len(given) > (self.noise is not None):
+            accepted = ["x", *["y"] * n_labels]
+            calls = [accepted, *([[*accepted, self.noise]] if self.noise else [])]
+            called = " or ".join(f"net({', '.join(call)})" for call in calls)
+            raise ValueError(f"the model must be called as {called}, got {1 + len(args)} arguments")
+        noise = [*given, None][:1] if self.noise else []
+        if isinstance(x, sym.Symbol):  # traced inside another block: nothing to keep, no shape to draw by
+            return super().forward(x, *noise, *labels)[0]
+        if not isinstance(x, nd.NDArray | np.ndarray):
+            raise ValueError(f"x must be an mxnet NDArray or a NumPy array, got {type(x).__name__}")
+        x = checks.images("x", x, self.n_output, values=self.check_input)
+        if isinstance(x, np.ndarray):
+            (x,) = to_device(self, x)
+        labels = [checks.labels("y", y, len(x), self.n_classes, values=self.check_input) for y in labels]
+        labels = [y if isinstance(y, nd.NDArray) else nd.array(y, ctx=x.context, dtype=np.int32) for y in labels]
+        noise = [self._checked_noise(x, values) for values in noise]
+        loss, *values = super().forward(x, *noise, *labels)
+        for name, value in zip(self.outputs, values, strict=True):
+            setattr(self, name, value)
+        return loss
+
+    def draw_noise(self, x: nd.NDArray) -> nd.NDArray | None:
+        """Draw what a call on ``x`` in training takes as its last argument; None where a call draws nothing."""
+        return None
+
+    def noise_shape(self, x: nd.NDArray) -> tuple[int, ...]:
+        """Return the shape of the noise that a call on ``x`` takes."""
+        return x.shape
+
+    def default_noise(self, x: nd.NDArray) -> nd.NDArray | None:
+        """Return the noise of a call that is given none."""
+        return self.draw_noise(x)
+
+    def _checked_noise(self, x: nd.NDArray, noise: Any) -> nd.NDArray | None:
+        if noise is None:
+            return self.default_noise(x)
+        if noise.shape != self.noise_shape(x):
+            raise ValueError(f"{self.noise} must have shape {self.noise_shape(x)}, got {noise.shape}")
+        return noise
+
+    def _network(self, name: str, network: Network, *arguments: int) -> HybridBlock:
+        if not isinstance(network, HybridBlock):
+            if not callable(network):
+                raise ValueError(f"{name} must be a HybridBlock, got {type(network).__name__}")
+            with HybridBlock(prefix=f"{name}_").name_scope():
+                network = network(*arguments)
+            if not isinstance(network, HybridBlock):
+                raise ValueError(f"{name} must make a HybridBlock, got {type(network).__name__}")
+        if self.n_classes is not None and isinstance(network, nn.HybridSequential):
+            raise ValueError(
+                f"n_classes={self.n_classes} was given, and the {name}, a HybridSequential, takes no label: "
+                "use ConditionalVAE, or layers.Conditioned around networks of your own"
+            )
+        return network
