@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 @contextmanager
@@ -19,21 +21,89 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary file keeps the suffix, which tells matplotlib the format. It is flushed to disk
     before the move, and removed if anything fails, so that ``path`` is left as it was. What a killed
-    process could not remove, the next call for the same ``path`` does.
+    process could not remove, the next call for the same ``path`` does. A link stays, and its target is replaced.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written, or there is something that is not a regular file.
     """
-    path = Path(path)
-    _remove_leftovers(path)
-    handle, temporary = _create_locked(path)
+    target = target_of(path)
+    beside = target.with_suffix(Path(path).suffix)
+    _remove_leftovers(beside)
+    handle, temporary = _create_locked(beside)
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        temporary.replace(target)
+        _sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
         os.close(handle)
+
+
+def as_path(name: str, value: Any) -> Path:
+    """Accept the path of a file, or raise a ``ValueError`` that names the argument.
+
+    A number is none: it would be taken for that of an open file.
+    """
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise ValueError(f"{name} must be a path, got {type(value).__name__}")
+    if not text or "\0" in text or text.endswith(os.sep):
+        raise ValueError(f"{name} must be the path of a file, got {text!r}")
+    return Path(text)
+
+
+def target_of(path: str | os.PathLike[str]) -> Path:
+    """Return where a file is or would be, behind all links.
+
+    Raises
+    ------
+    OSError
+        If there is something that is not a regular file: a folder, a device, a FIFO, a link to itself.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return target
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
+    return target
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file for reading, and nothing else: a FIFO would wait for a writer, a device might never end.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, it is not a regular one, or it cannot be read.
+    """
+    target_of(path)
+    return open(path, "rb")
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Find out whether ``replacing`` can create its temporary file; what is there stays as it is.
+
+    Raises
+    ------
+    OSError
+        If it cannot; names the path.
+    """
+    target = target_of(path)
+    try:
+        handle, temporary = _create_locked(target.with_suffix(Path(path).suffix))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    temporary.unlink()
+    os.close(handle)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

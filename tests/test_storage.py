@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -183,3 +184,141 @@ def test_no_handle_is_left_open(tmp_path):
 def test_a_folder_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere'"):
         save(tmp_path / "nowhere" / "a.txt", "mine")
+
+
+@pytest.fixture(params=["FIFO", "device", "socket"])
+def special(request, tmp_path):
+    """Something that is no regular file, in a folder of its own."""
+    path = tmp_path / "special"
+    if request.param == "FIFO":
+        os.mkfifo(path)
+    elif request.param == "device":
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))  # another /dev/null
+        except OSError:
+            pytest.skip("may not make a device")
+    else:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(os.path.relpath(path))
+    return path
+
+
+def kinds(folder):
+    return {path.name: (path.lstat().st_ino, stat.S_IFMT(path.lstat().st_mode)) for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_no_regular_file_is_left_alone(special, linked):
+    path = special
+    if linked:
+        path = special.with_name("link.json")
+        path.symlink_to(special)
+    before = kinds(special.parent)
+    for use in (
+        lambda: save(path, "mine"),
+        lambda: write_json(path, 1),
+        lambda: storage.check_writable(path),
+        lambda: storage.open_regular(path),
+    ):
+        with pytest.raises(OSError, match=f"Not a regular file: '{path}'"):
+            use()
+    assert kinds(special.parent) == before
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="open files have no paths here")
+def test_an_open_pipe_is_left_alone():
+    reader, writer = os.pipe()
+    try:
+        with pytest.raises(OSError, match="Not a regular file"):
+            write_json(f"/dev/fd/{writer}", 1)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_folder_is_left_alone(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    for name in ("folder", "link"):
+        with pytest.raises(IsADirectoryError, match=name):
+            save(tmp_path / name, "mine")
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "link"}
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_link_stays_and_its_target_is_replaced(tmp_path, there, relative):
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    target, link, chain = elsewhere / "target.txt", here / "link.json", here / "chain"
+    link.symlink_to(Path("..", "elsewhere", "target.txt") if relative else target)
+    chain.symlink_to("link.json")
+    if there:
+        target.write_text("old")
+    for path in (link, chain):
+        with pytest.raises(RuntimeError), replacing(path):
+            raise RuntimeError
+        assert target.exists() == there
+        with replacing(path) as temporary:
+            assert temporary.parent == elsewhere  # on the file system of the target, which can be another
+            assert temporary.suffix == path.suffix  # which says what to write
+            temporary.write_text("new")
+        assert target.read_text() == "new"
+        if not there:
+            target.unlink()
+    for path in (link, chain):
+        write_json(path, str(path))
+        assert json.loads(target.read_text()) == str(path)
+    assert link.is_symlink()
+    assert chain.is_symlink()
+    assert sorted(path.name for path in (*here.iterdir(), *elsewhere.iterdir())) == [
+        "chain",
+        "link.json",
+        "target.txt",
+    ]
+
+
+def test_what_a_killed_process_left_behind_a_link_goes_too(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link.png"
+    link.symlink_to(target)
+    code = """
+with replacing(sys.argv[1]) as temporary:
+    print(temporary, flush=True)
+    sys.stdin.readline()
+"""
+    with start(code, link) as process:
+        assert Path(process.stdout.readline().strip()).exists()
+        process.kill()
+    assert len(list(tmp_path.iterdir())) == 2
+    save(link, "mine")
+    assert target.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.png", "target"]
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("missing/file")
+    for name, kind in (("loop", OSError), ("dangling", FileNotFoundError)):
+        for use in (
+            lambda name=name: save(tmp_path / name, "mine"),
+            lambda name=name: storage.check_writable(tmp_path / name),
+        ):
+            with pytest.raises(kind, match=str(tmp_path)):
+                use()
+    assert {path.name for path in tmp_path.iterdir()} == {"loop", "dangling"}
+
+
+def test_looking_whether_a_file_can_be_written_leaves_it_alone(tmp_path):
+    path = tmp_path / "a.txt"
+    storage.check_writable(path)
+    assert list(tmp_path.iterdir()) == []
+    path.write_text("mine")
+    before = path.stat()
+    storage.check_writable(path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert (path.stat().st_ino, path.stat().st_mtime_ns, path.read_text()) == (
+        before.st_ino,
+        before.st_mtime_ns,
+        "mine",
+    )
