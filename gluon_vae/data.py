@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from . import checks
-from .storage import replacing
+from .storage import open_regular, replacing
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -89,12 +89,15 @@ def load_mnist(source: str | os.PathLike[str] = "sample", *, flat: bool = True) 
     ValueError
         If ``source`` is neither a known name nor a folder, or the content of a file is not MNIST's.
     FileNotFoundError
-        If a folder lacks one of the files.
+        If a folder lacks one of the files, or has something else by its name.
     ConnectionError
         If the full set is neither in the cache nor to be had from a mirror.
     OSError
         If a file cannot be read, or the cache cannot be written to.
     """
+    accepted = "source must be 'sample', 'mnist' or an existing folder"
+    if not isinstance(source, str | os.PathLike):
+        raise ValueError(f"{accepted}, got {type(source).__name__}")
     if source == "sample":
         data = _load_sample()
     elif source == "mnist":
@@ -103,7 +106,7 @@ def load_mnist(source: str | os.PathLike[str] = "sample", *, flat: bool = True) 
     elif str(source) and Path(source).is_dir():
         data = _load_folder(Path(source))
     else:
-        raise ValueError(f"source must be 'sample', 'mnist' or an existing folder, got {str(source)!r}")
+        raise ValueError(f"{accepted}, got {str(source)!r}")
     if not flat:
         data = data._replace(x_train=data.x_train.reshape(-1, 1, 28, 28), x_test=data.x_test.reshape(-1, 1, 28, 28))
     return data
@@ -145,15 +148,20 @@ def _load_folder(folder: Path) -> Mnist:
 
 
 def _find(folder: Path, name: str) -> Path:
-    for candidate in (name + ".gz", name):
-        if (folder / candidate).is_file():
-            return folder / candidate
-    raise FileNotFoundError(f"{folder} has neither {name} nor {name}.gz: put the four files of MNIST there")
+    candidates = [folder / (name + ".gz"), folder / name]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    others = [candidate.name for candidate in candidates if os.path.lexists(candidate)]
+    but = f" as a regular file, and {others[0]} is none" if others else ""
+    raise FileNotFoundError(f"{folder} has neither {name} nor {name}.gz{but}: put the four files of MNIST there")
 
 
 def _read(path: Path, file: _File) -> bytes:
+    with open_regular(path) as opened:
+        content = opened.read(MAX_BYTES + 1)  # no file of MNIST is longer, and what is cut off is another
     try:
-        return _decompress(path.read_bytes(), file)
+        return _decompress(content, file)
     except ValueError as error:
         raise ValueError(f"{path} is {error}: replace it by MNIST's {file.name}") from None
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,74 @@ def test_missing_file_is_named(tmp_path, files, name):
     with pytest.raises(FileNotFoundError, match=f"{folder} has neither {name} nor") as error:
         load_mnist(folder)
     check_sentence(error)
+
+
+def put(kind, path):
+    """Put something that is no file of MNIST's in the place of one."""
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "link to a FIFO":
+        os.mkfifo(path.parent / "fifo")
+        path.symlink_to("fifo")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "loop":
+        path.symlink_to(path.name)
+    elif kind == "dangling link":
+        path.symlink_to("nowhere/at/all")
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 40)  # takes no room on the disk
+
+
+SPECIAL = ["FIFO", "link to a FIFO", "folder", "loop", "dangling link"]
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+@pytest.mark.parametrize("suffix", [".gz", ""])
+def test_what_is_no_file_is_named_at_once(tmp_path, files, kind, suffix):
+    folder = write(tmp_path / "mnist", files)
+    (folder / "t10k-images-idx3-ubyte.gz").unlink()
+    path = folder / ("t10k-images-idx3-ubyte" + suffix)
+    put(kind, path)
+    with pytest.raises(FileNotFoundError, match=f"{folder} has neither .*, and {path.name} is none") as error:
+        load_mnist(folder)
+    check_sentence(error)
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_a_file_beside_something_else_is_found(tmp_path, files, kind):
+    folder = write(tmp_path / "mnist", files, "")
+    put(kind, folder / "t10k-images-idx3-ubyte.gz")
+    check_small(load_mnist(folder))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ""])
+def test_a_huge_file_is_not_read_to_its_end(tmp_path, files, suffix):
+    folder = write(tmp_path / "mnist", files, suffix)
+    path = folder / ("t10k-images-idx3-ubyte" + suffix)
+    path.unlink()
+    put("huge", path)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"{path} is another file, or damaged"):
+        load_mnist(folder)
+    _, memory = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert memory < 2 * data.MAX_BYTES
+
+
+@pytest.mark.parametrize("source", [None, 3, True, b"sample", ["sample"], np.zeros(3)])
+def test_a_source_of_another_type_is_named(source):
+    with pytest.raises(ValueError, match=f"source must be .*, got {type(source).__name__}"):
+        load_mnist(source)
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_a_source_that_is_no_folder_with_files(tmp_path, kind):
+    path = tmp_path / "source"
+    put(kind, path)
+    with pytest.raises((ValueError, FileNotFoundError), match=str(path)):
+        load_mnist(path)
 
 
 @pytest.mark.parametrize("source", ["full", "/no/such/folder", ""])
@@ -519,6 +588,43 @@ def test_a_folder_in_the_place_of_a_cached_file(mirrors, cache):
     with pytest.raises(OSError, match=r"t10k-images-idx3-ubyte.gz cannot be read .*cannot be written to") as error:
         load_mnist("mnist")
     check_refused(error, cache)
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "link to a FIFO", "loop"])
+def test_something_else_in_the_place_of_a_cached_file_stays(mirrors, server, cache, kind):
+    cache.mkdir(parents=True)
+    path = cache / "t10k-images-idx3-ubyte.gz"
+    put(kind, path)
+    mirrors("good")
+    with pytest.raises(OSError, match=r"t10k-images-idx3-ubyte.gz cannot be read .*cannot be written to") as error:
+        load_mnist("mnist")
+    check_refused(error, cache)
+    assert path.is_fifo() or path.is_symlink()
+    assert not [asked for asked in server.asked if "t10k-images" in asked]
+
+
+def test_a_cached_file_may_be_a_link(mirrors, server, cache, tmp_path):
+    mirrors("good")
+    load_mnist("mnist")
+    path, elsewhere = cache / "t10k-images-idx3-ubyte.gz", tmp_path / "elsewhere.gz"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    check_small(load_mnist("mnist"))
+    elsewhere.unlink()
+    check_small(load_mnist("mnist"))
+    assert len(server.asked) == 5
+    assert path.is_symlink()
+    assert elsewhere.is_file()
+
+
+def test_a_huge_cached_file_is_downloaded_again(mirrors, server, cache):
+    mirrors("good")
+    load_mnist("mnist")
+    path = cache / "t10k-images-idx3-ubyte.gz"
+    path.unlink()
+    put("huge", path)
+    check_small(load_mnist("mnist"))
+    assert len(server.asked) == 5
 
 
 def test_two_processes_fill_the_cache_at_once(server, files, tmp_path):
