@@ -65,7 +65,8 @@ margins: .venv/.dev
 	$(ONE_THREAD) $(AVX2_CPU) $(MARGINS) run --name avx2 $(NOTEBOOKS)
 	$(MARGINS) report $(NOTEBOOKS)
 
-# Thirty kills of a training process, half of them during a save; `make test` has a few of them.
+# Thirty kills of a training process, half of them during a save, and thousands of forged checkpoints; `make test`
+# has a few of them.
 soak: .venv/.dev
 	$(ONE_THREAD) $(BIN)/pytest -q -s tests/soak.py
 

@@ -9,8 +9,8 @@ To read the package, begin with the loss and follow the data:
 5. ``data``, ``plotting``, ``figures``: where images come from, and where they go
 6. ``contract``: what all of that asks of a model of your own
 
-The rest is for machines: ``arrays``, ``checks``, ``checkpoint``, ``storage``, ``distributed``, ``launcher``,
-``compiled_adam``, ``compatibility``, ``install_mxnet``.
+The rest is for machines: ``arrays``, ``checks``, ``checkpoint`` with ``archive``, ``metadata`` and ``reading``,
+``storage``, ``distributed``, ``launcher``, ``compiled_adam``, ``compatibility``, ``install_mxnet``.
 """
 
 # ruff: noqa: E402

@@ -1,13 +1,12 @@
 """Checkpoints: all that a run needs to go on, in a file that is never unpickled.
 
-A file is one line of magic with the format's version, one line with the SHA-256 of the rest, and
-the rest: NumPy's ``.npz`` with the arrays and, as UTF-8 bytes, a JSON text. It is written beside
-its target, read back, and only then moved into place.
+A file is written beside its target, read back, and only then moved into place. One that is read is refused with a
+line, or is a checkpoint, whoever wrote it: ``archive`` is the layout, ``metadata`` what a file says of itself, and
+``reading`` compares it with the model. Nothing of a model is changed before all of the file is known.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -16,21 +15,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mxnet import nd
+from mxnet import init, nd
 from mxnet.gluon import HybridBlock
+from mxnet.name import NameManager
 
+from . import metadata, reading, storage
 from .adam import Adam
-from .autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
-from .contract import is_initialized
+from .archive import MAGIC, Archive, pack
+from .metadata import COLUMN, shown
+from .reading import MODELS
 from .storage import replacing
-from .vae import VAE, ConditionalVAE, ConvVAE
-
-MAGIC = b"gluon-vae checkpoint "
-VERSION = b"1"
-MODELS = {
-    model.__name__: model
-    for model in (Autoencoder, SparseAutoencoder, DenoisingAutoencoder, VAE, ConditionalVAE, ConvVAE)
-}
 
 
 class Checkpoint(NamedTuple):
@@ -46,10 +40,24 @@ class Checkpoint(NamedTuple):
 
     @classmethod
     def of(cls, net: HybridBlock, adam: Adam, facts: dict[str, Any], history: dict[str, list[float]]) -> Checkpoint:
-        """Take what a run needs to go on: parameters, moments, what decides it (``run.facts``), and its history."""
+        """Take what a run needs to go on: parameters, moments, what decides it (``run.facts``), and its history.
+
+        Of the history only the columns of ``fit``: what a callback adds to it is its own.
+
+        Raises
+        ------
+        FloatingPointError
+            If a number of the history or a moment stopped being finite, with which no run can go on.
+        """
+        history = {name: column for name, column in history.items() if COLUMN.fullmatch(name)}
+        moments = adam.moments()
+        last = {name: column[-1] for name, column in history.items()}
+        for name, value in (last | moments).items():
+            if not np.isfinite(value).all():
+                raise FloatingPointError(f"{name} stopped being finite by epoch {len(history['epoch'])}")
         meta = {"model": facts["model"], "config": facts["config"], "run": facts}
         meta |= {"n_steps": adam.n_steps, "history": history}
-        return cls(parameters_of(net), adam.moments(), meta)
+        return cls(parameters_of(net), moments, meta)
 
     def restore(self, net: HybridBlock, adam: Adam) -> dict[str, list[float]]:
         """Give a model and its optimizer the saved state; return the history so far."""
@@ -66,48 +74,57 @@ def parameters_of(net: HybridBlock) -> dict[str, np.ndarray]:
 
 def set_parameters(net: HybridBlock, values: dict[str, np.ndarray]) -> None:
     """Set all parameters of a model."""
+    arrays = {
+        name: nd.array(value, dtype=value.dtype) for name, value in values.items()
+    }  # all, or an error before one
     for name, parameter in net._collect_params_with_prefix().items():
-        parameter.set_data(nd.array(values[name], dtype=values[name].dtype))
+        parameter.set_data(arrays[name])
 
 
-def check_fit(path: str | os.PathLike[str], net: HybridBlock, checkpoint: Checkpoint) -> None:
-    """Raise a ``ValueError`` if names or shapes of parameters are not those of a model."""
-    other = f"{path} holds the parameters of another architecture"
-    parameters, values = net._collect_params_with_prefix(), checkpoint.parameters
-    if set(values) != set(parameters):
-        raise ValueError(f"{other}: they differ in {', '.join(sorted(set(values) ^ set(parameters)))}")
-    for name, value in values.items():
-        if value.shape != parameters[name].shape:
-            shapes = f"{value.shape} in the file and {parameters[name].shape} in the model"
-            raise ValueError(f"{other}: {name} has shape {shapes}")
+def begin(
+    path: str | os.PathLike[str] | None,
+    net: HybridBlock,
+    facts: dict[str, Any],
+    *,
+    resume: bool = False,
+    saves: bool = True,
+) -> Checkpoint | None:
+    """Find out, before anything is trained, whether a run can keep checkpoints; return the one that it goes on from.
 
-
-def read_to_resume(path: str | os.PathLike[str] | None, net: HybridBlock, facts: dict[str, Any]) -> Checkpoint | None:
-    """Read the checkpoint of a run that is to go on; None if there is no such file yet.
+    Parameters
+    ----------
+    path : path, optional
+        Where they are to be kept; None for nowhere.
+    net : HybridBlock
+        The model, initialised or not. It is only looked at.
+    facts : dict
+        What decides the run (``run.facts``).
+    resume : bool
+        Read what ``path`` holds; without the file there is nothing to go on from.
+    saves : bool
+        Whether this process is the one that writes.
 
     Raises
     ------
     ValueError
-        If no path is given, or the file is damaged, or anything that decides a run (``run.facts``) was another.
+        If the path is none, or leads to a file that is no checkpoint; if the model or its settings do not go into a
+        file; with ``resume``, if there is no path, the file is damaged or malformed, or anything that decides a run
+        (``run.facts``) was another.
+    OSError
+        If nothing can be written there: the folder does not exist, it is a folder itself or no regular file, or it
+        is not permitted.
     """
     if path is None:
-        raise ValueError("resume needs the path of a checkpoint, got checkpoint=None")
-    if not Path(path).exists():
+        if resume:
+            raise ValueError("resume needs the path of a checkpoint, got checkpoint=None")
         return None
-    saved = read(path)
-    before, now = (_flat(each) for each in (saved.meta["run"], json.loads(json.dumps(facts))))
-    for name in [*now, *before]:
-        if before.get(name) != now.get(name):
-            raise ValueError(
-                f"{path} cannot be resumed: its run had {name} = {before.get(name)}, this one has {now.get(name)}"
-            )
-    check_fit(path, net, saved)
+    path = storage.as_path("checkpoint", path)
+    _rehearse(net, facts)
+    saved = _read_to_resume(path, net, facts) if resume and path.exists() else None
+    if saves:
+        _check_own(path)
+        storage.check_writable(path)
     return saved
-
-
-def _flat(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return facts with those of the model's configuration among them."""
-    return {name: value for name, value in facts.items() if name != "config"} | (facts.get("config") or {})
 
 
 def write(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -118,38 +135,30 @@ def write(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     OSError
         If the file cannot be written, a full disk included.
     ValueError
-        If what was written does not read back as it should.
+        If the file that is there is no checkpoint, or what was written does not read back as it should.
     """
-    arrays = {f"parameters/{name}": value for name, value in checkpoint.parameters.items()}
-    arrays |= {f"moments/{name}": value for name, value in checkpoint.moments.items()}
-    text = json.dumps(checkpoint.meta, allow_nan=False).encode()
-    buffer = io.BytesIO()
-    np.savez(buffer, meta=np.frombuffer(text, np.uint8), **arrays)
-    payload = buffer.getvalue()
-    digest = hashlib.sha256(payload).hexdigest().encode()
-    with replacing(path) as temporary:
-        temporary.write_bytes(MAGIC + VERSION + b"\n" + digest + b"\n" + payload)
-        _payload(temporary)
+    path = storage.as_path("path", path)
+    _check_own(path)
+    with reading.named(path):
+        content = _packed(checkpoint)
+    with replacing(path) as temporary, reading.named(path):
+        temporary.write_bytes(content)
+        with temporary.open("rb") as file:
+            Archive(file)
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint whose checksum is right.
+    """Read a checkpoint.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no checkpoint, one of another version, or damaged.
+        If it is no checkpoint, one of another version, damaged or malformed.
     """
-    with np.load(io.BytesIO(_payload(Path(path))), allow_pickle=False) as archive:
-        meta = json.loads(archive["meta"].tobytes())
-        groups: dict[str, dict[str, np.ndarray]] = {"parameters": {}, "moments": {}}
-        for key in archive.files:
-            group, _, name = key.partition("/")
-            if group in groups:
-                groups[group][name] = archive[key]
-    return Checkpoint(groups["parameters"], groups["moments"], meta)
+    with reading.opened(path) as file:
+        return Checkpoint(*file.read(), file.meta)
 
 
 def load(path: str | os.PathLike[str], net: HybridBlock | None = None) -> HybridBlock:
@@ -158,7 +167,8 @@ def load(path: str | os.PathLike[str], net: HybridBlock | None = None) -> Hybrid
     Parameters
     ----------
     path : path
-        A file written by ``fit(..., checkpoint=path)`` or the command line.
+        A file written by ``fit(..., checkpoint=path)`` or the command line. It may come from anyone: nothing in it
+        is executed.
     net : HybridBlock, optional
         A model to load the parameters into. Needed for one that was composed of networks of your
         own, which a file cannot rebuild.
@@ -173,8 +183,8 @@ def load(path: str | os.PathLike[str], net: HybridBlock | None = None) -> Hybrid
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no checkpoint, one of another version, or damaged; if the model cannot be rebuilt, or ``net`` is of
-        another architecture, and is then as it was.
+        If it is no checkpoint, one of another version, damaged or malformed; if the model cannot be rebuilt, or
+        ``net`` is of another architecture, and is then as it was.
 
     Examples
     --------
@@ -183,29 +193,75 @@ def load(path: str | os.PathLike[str], net: HybridBlock | None = None) -> Hybrid
     >>> gluon_vae.load(path).config == net.config
     True
     """
-    checkpoint = read(path)
-    if net is None:
-        name, config = checkpoint.meta["model"], checkpoint.meta["config"]
-        if name not in MODELS:
-            raise ValueError(f"{path} holds a {name}, which only your code can build: build it and give it as net")
-        net = MODELS[name](**config)
-    check_fit(path, net, checkpoint)
-    if not is_initialized(net):
-        net.initialize()
-    set_parameters(net, checkpoint.parameters)
+    with reading.opened(path) as file:
+        with NameManager():  # MXNet counts the names that it gives: only a model that is handed out takes some
+            model = reading.rebuilt(file) if net is None else net
+        file.check_fit(model)
+        values, _ = file.read(model)
+        if net is None:
+            net = reading.rebuilt(file)
+    for name, parameter in reading.named_parameters(net).items():
+        if parameter._data is None and not parameter._deferred_init:
+            parameter.shape = values[name].shape
+            parameter.initialize(init.Zero())  # which draws no random numbers
+    set_parameters(net, values)
     return net
 
 
-def _payload(path: Path) -> bytes:
-    magic, _, rest = path.read_bytes().partition(b"\n")
-    digest, _, payload = rest.partition(b"\n")
-    if not magic.startswith(MAGIC):
-        raise ValueError(f"{path} is not a gluon-vae checkpoint")
-    if magic != MAGIC + VERSION:
-        version = magic.removeprefix(MAGIC).decode(errors="replace")
-        raise ValueError(
-            f"{path} is a checkpoint of version {version}; this gluon-vae reads version {VERSION.decode()}"
-        )
-    if hashlib.sha256(payload).hexdigest().encode() != digest:
-        raise ValueError(f"{path} is damaged: its checksum is wrong")
-    return payload
+def _read_to_resume(path: Path, net: HybridBlock, facts: dict[str, Any]) -> Checkpoint:
+    """Read the checkpoint of a run that is to go on with this model and these facts."""
+    with reading.opened(path) as file:
+        before, now = _flat(file.meta["run"]), _flat(json.loads(json.dumps(facts)))
+        for name in [*now, *before]:
+            if before.get(name) != now.get(name):
+                then = f"{shown(name)} = {shown(before.get(name))}"
+                raise ValueError(f"cannot be resumed: its run had {then}, this one has {shown(now.get(name))}")
+        file.check_fit(net)
+        file.check_trained(net)
+        history = file.meta["history"]
+        terms = ("loss", *net.outputs) if type(net) in MODELS.values() else None
+        metadata.check_columns(history, terms, tested="test images" in facts)
+        if len(history["epoch"]) > facts["n_epochs"]:
+            raise ValueError(f"is malformed: it has {len(history['epoch'])} epochs of {facts['n_epochs']}")
+        return Checkpoint(*file.read(net), file.meta)
+
+
+def _flat(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return facts with those of the model's configuration among them."""
+    return {name: value for name, value in facts.items() if name != "config"} | (facts.get("config") or {})
+
+
+def _rehearse(net: HybridBlock, facts: dict[str, Any]) -> None:
+    """Write a checkpoint of this run to memory, without numbers, and read it: what cannot be kept shows now."""
+    try:
+        dtypes = {name: np.dtype(p.dtype) for name, p in reading.named_parameters(net).items()}
+        parameters = {name: np.empty(0, dtype) for name, dtype in dtypes.items()}
+        trained = {moment: name for name in reading.trained_parameters(net) for moment in reading.moments_of(name)}
+        moments = {moment: parameters[name] for moment, name in trained.items()}
+        meta = {"model": facts["model"], "config": facts["config"], "run": facts}
+        meta |= {"n_steps": 1, "history": {"epoch": [1]}}
+        file = reading.Opened(io.BytesIO(_packed(Checkpoint(parameters, moments, meta))))
+        file.check_trained(net)
+        if {name: entry.dtype for name, entry in file.parameters.items()} != dtypes:
+            raise ValueError("has other names or dtypes of parameters than the model")
+        if type(net) in MODELS.values():
+            metadata.check_config(type(net), file.meta["config"], len(parameters))
+        metadata.check_length(facts["n_epochs"], file.meta)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"checkpoint cannot keep this run: its file {shown(error)}") from None
+
+
+def _check_own(path: Path) -> None:
+    """Raise a ``ValueError`` if there is something in a file that no run has written."""
+    if storage.target_of(path).exists():
+        with storage.open_regular(path) as file:
+            if file.read(len(MAGIC)) not in (b"", MAGIC):
+                raise ValueError(f"{path} is not a gluon-vae checkpoint, and is not replaced by one")
+
+
+def _packed(checkpoint: Checkpoint) -> bytes:
+    """Return the content of a checkpoint's file."""
+    arrays = {"meta": np.frombuffer(metadata.encoded(checkpoint.meta), np.uint8)}
+    arrays |= {f"parameters/{name}": value for name, value in checkpoint.parameters.items()}
+    arrays |= {f"moments/{name}": value for name, value in checkpoint.moments.items()}
+    return pack(arrays)

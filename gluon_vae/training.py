@@ -135,7 +135,7 @@ def fit(
         raise ValueError(f"x_test must have {train[0].shape[1]} columns like x_train, got {test[0].shape[1]}")
     workers = distributed.joined(kvstore, run.batch_size, len(train[0]))
     what = facts(net, run, train, test)
-    saved = checkpoints.read_to_resume(checkpoint, net, what) if resume else None
+    saved = checkpoints.begin(checkpoint, net, what, resume=resume, saves=workers.leads)
 
     run.seed_epoch(0)
     if not is_initialized(net):

@@ -1,8 +1,11 @@
-"""Thirty kills: what a training process leaves behind that is killed at any moment.
+"""Thirty kills, and thousands of forged files: what may happen to a checkpoint.
 
-``make soak`` runs all of them, ``make test`` a few (in test_checkpoint.py). As a program this file
-is the process that is killed: it trains and says what it does, and where it is told to it stops, so
-that the kill comes there whatever the load of the machine.
+Thirty kills: what a training process leaves behind that is killed at any moment. ``make soak`` runs all of them,
+``make test`` a few (in test_checkpoint.py). As a program this file is the process that is killed: it trains and says
+what it does, and where it is told to it stops, so that the kill comes there whatever the load of the machine.
+
+Forged files: what ``load`` and ``fit(resume=True)`` do with checkpoints that nobody has trained; ``make test`` has
+hundreds (in test_forged.py).
 """
 
 import functools
@@ -13,10 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import forged
 import numpy as np
 import pytest
 
@@ -218,6 +223,18 @@ def test_there_were_thirty_kills_at_different_moments():
         f"kept, at most {max(one.lost for one in found.values())} a kill; "
         f"{sum(one.left for one in found.values())} files were left, and gone after the next save"
     )
+
+
+@pytest.mark.parametrize("part", range(10))
+def test_forged_files_are_refused_with_one_line_or_in_order(part, tmp_path):
+    happened = Counter()
+    for seed in range(1000 + 400 * part, 1400 + 400 * part):
+        try:
+            happened.update(forged.check_forgery(seed, tmp_path / "c"))
+        except BaseException as error:
+            error.add_note(f"forgery {seed}")
+            raise
+    print(f"400 forged files: {dict(happened)}")
 
 
 if __name__ == "__main__":

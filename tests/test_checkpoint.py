@@ -1,10 +1,13 @@
 """Checkpoints: exact resumption, files that are whole or refused, and what survives a kill."""
 
+import errno
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -13,10 +16,12 @@ import soak
 from conftest import N_OUTPUT
 
 import gluon_vae
-from gluon_vae import checkpoint, fit
+from gluon_vae import checkpoint, contract, fit
+from gluon_vae.layers import mlp
 
 import mxnet as mx
 from mxnet import nd
+from mxnet.gluon import nn
 
 SETTINGS = {"n_epochs": 4, "batch_size": 10, "seed": 3, "progress": False}
 
@@ -172,8 +177,9 @@ def test_a_full_disk_is_an_error_that_leaves_the_previous_file(tmp_path):
     code = f"""
 import resource, signal, numpy as np
 from gluon_vae import checkpoint
-small = checkpoint.Checkpoint({{"w": np.zeros(10)}}, {{}}, {{"epoch": 1}})
-large = checkpoint.Checkpoint({{"w": np.random.rand(100_000)}}, {{}}, {{"epoch": 2}})
+meta = {{"model": "M", "config": None, "run": {{}}, "n_steps": 1, "history": {{"epoch": [1]}}}}
+small = checkpoint.Checkpoint({{"w": np.zeros(10)}}, {{}}, meta)
+large = checkpoint.Checkpoint({{"w": np.random.rand(100_000)}}, {{}}, meta | {{"n_steps": 2}})
 path = {str(tmp_path / "c")!r}
 checkpoint.write(path, small)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -182,12 +188,335 @@ try:
     checkpoint.write(path, large)
 except OSError as error:
     print("refused:", error)
-assert checkpoint.read(path).meta == {{"epoch": 1}}
+assert checkpoint.read(path).meta == meta
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "refused:" in result.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [((9, None), (None, None)), ((None, None), (9, None)), ((9, None), (8, None)), ((9, 0), (9, 1))],
+    ids=["removed", "added", "shorter", "of other pixels"],
+)
+def test_other_test_images_are_another_run(x, tmp_path, first, then):
+    def images(n, value):
+        test = None if n is None else x[:n].copy()
+        if value is not None:
+            test[0, 0] = value
+        return test
+
+    path, net = tmp_path / "c", make()
+    fit(make(), x, images(*first), checkpoint=path, **SETTINGS)
+    kept = path.read_bytes()
+    with pytest.raises(ValueError, match="its run had test images ="):
+        fit(net, x, images(*then), checkpoint=path, resume=True, **SETTINGS)
+    assert not contract.is_initialized(net)
+    assert path.read_bytes() == kept
+
+
+def test_other_test_labels_are_another_run(x, tmp_path):
+    def run(y_test, **options):
+        net = gluon_vae.ConditionalVAE(n_hidden=8, n_output=N_OUTPUT)
+        fit(
+            net, x, x[:9], y_train=np.arange(53) % 10, y_test=y_test, checkpoint=tmp_path / "c", **SETTINGS, **options
+        )
+
+    run(np.arange(9))
+    with pytest.raises(ValueError, match="its run had test labels ="):
+        run(np.arange(9)[::-1], resume=True)
+
+
+def test_every_column_of_a_resumed_history_has_a_number_for_every_epoch(x, tmp_path):
+    for test in (None, x[:9]):
+        path = tmp_path / "c"
+        with pytest.raises(KeyboardInterrupt):
+            fit(make(), x, test, checkpoint=path, on_epoch=stop_after(2), **SETTINGS)
+        history = fit(make(), x, test, checkpoint=path, resume=True, **SETTINGS)
+        assert {len(column) for column in history.values()} == {4}
+        assert ("test_kl" in history) == (test is not None)
+
+
+@pytest.mark.parametrize("column", ["train_kl", "test_nll", "learning_rate", "seconds"])
+def test_a_history_without_a_column_that_training_would_add_to_is_refused(x, tmp_path, column):
+    path, net = tmp_path / "c", make()
+    fit(make(), x, x[:9], checkpoint=path, **SETTINGS)
+    saved = checkpoint.read(path)
+    del saved.meta["history"][column]
+    checkpoint.write(path, saved)
+    with pytest.raises(ValueError, match="c is malformed: its history"):
+        fit(net, x, x[:9], checkpoint=path, resume=True, **SETTINGS)
+    assert not contract.is_initialized(net)
+
+
+def test_what_a_callback_adds_to_the_history_is_its_own(x, tmp_path):
+    def add(history):
+        history.setdefault("mine", []).append(object())
+
+    path = tmp_path / "c"
+    history = fit(make(), x, checkpoint=path, on_epoch=add, **SETTINGS)
+    assert len(history["mine"]) == 4
+    saved = checkpoint.read(path).meta["history"]
+    assert saved == {name: column for name, column in history.items() if name != "mine"}
+
+
+def test_a_loss_that_becomes_infinite_on_test_images_is_no_checkpoint(x, tmp_path):
+    class Lost(gluon_vae.VAE):
+        def forward(self, x, *args):
+            loss = super().forward(x, *args)
+            return loss * np.inf if len(x) == 9 and trained else loss
+
+    def remember(history):
+        trained.append(1)
+
+    trained, path = [], tmp_path / "c"
+    net = Lost(n_hidden=8, n_latent=2, n_output=N_OUTPUT)
+    with pytest.raises(FloatingPointError, match="test_loss stopped being finite by epoch 2"):
+        fit(net, x, x[:9], checkpoint=path, on_epoch=remember, **SETTINGS)
+    assert checkpoint.read(path).meta["history"]["epoch"] == [1]
+
+
+# What is found out before anything is trained: the path, an error, and what it says.
+PATHS = {
+    "empty": (lambda folder: "", ValueError, "checkpoint must be the path of a file"),
+    "an open file's number": (lambda folder: 1, ValueError, "checkpoint must be a path, got int"),
+    "true": (lambda folder: True, ValueError, "checkpoint must be a path, got bool"),
+    "bytes": (lambda folder: b"c", ValueError, "checkpoint must be a path, got bytes"),
+    "an open file": (lambda folder: sys.stdout, ValueError, "checkpoint must be a path"),
+    "with a null": (lambda folder: f"{folder}/a\0b", ValueError, "checkpoint must be the path of a file"),
+    "a folder by its slash": (lambda folder: f"{folder}/new/", ValueError, "new/"),
+    "a folder": (lambda folder: folder, IsADirectoryError, "folder"),
+    "in a folder that is missing": (lambda folder: folder / "missing" / "c", FileNotFoundError, "missing/c"),
+    "in a file": (lambda folder: folder / "foreign" / "c", NotADirectoryError, "foreign/c"),
+    "a FIFO": (lambda folder: folder / "fifo", OSError, "Not a regular file.*fifo"),
+    "a link to a FIFO": (lambda folder: folder / "to fifo", OSError, "Not a regular file.*to fifo"),
+    "a link to itself": (lambda folder: folder / "loop", OSError, "symbolic links.*loop"),
+    "too long": (lambda folder: folder / ("c" * 250), OSError, "too long.*ccc"),
+    "another program's": (lambda folder: folder / "foreign", ValueError, "foreign is not a gluon-vae checkpoint"),
+    "a link to another program's": (
+        lambda folder: folder / "to foreign",
+        ValueError,
+        "to foreign is not a gluon-vae",
+    ),
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    os.mkfifo(folder / "fifo")
+    (folder / "foreign").write_bytes(b"a letter")
+    for name in ("fifo", "foreign"):
+        (folder / f"to {name}").symlink_to(folder / name)
+    (folder / "loop").symlink_to("loop")
+    return folder
+
+
+def contents(folder):
+    return {
+        path.name: (path.lstat().st_mode, path.lstat().st_mtime_ns, path.lstat().st_size) for path in folder.iterdir()
+    }
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("case", PATHS)
+def test_a_path_that_cannot_be_written_to_is_found_before_training(case, resume, folder, x):
+    path, kind, message = PATHS[case]
+    path, net = path(folder), make()
+    before = contents(folder)
+    with pytest.raises(kind, match=message) as refused:
+        fit(net, x, checkpoint=path, resume=resume, **SETTINGS)
+    assert "\n" not in str(refused.value)
+    assert not contract.is_initialized(net)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_a_folder_that_cannot_be_written_to_is_found_before_training(code, folder, x, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError(code, os.strerror(code), "a temporary name")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    net = make()
+    with pytest.raises(OSError, match=f"{os.strerror(code)}: '{folder}/c'"):
+        fit(net, x, checkpoint=folder / "c", **SETTINGS)
+    assert not contract.is_initialized(net)
+
+
+def test_looking_at_the_path_leaves_nothing(folder, x):
+    before = contents(folder)
+    with pytest.raises(KeyboardInterrupt):
+        fit(Interrupted(n_hidden=8, n_output=N_OUTPUT), x, checkpoint=folder / "c", **SETTINGS)
+    assert contents(folder) == before
+
+
+class Interrupted(gluon_vae.VAE):
+    def forward(self, x, *args):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "there", ["nothing", "an empty file", "an older checkpoint", "a damaged checkpoint", "a link"]
+)
+def test_a_checkpoint_is_written_where_there_is_none_or_an_older_one(there, tmp_path, x):
+    path = target = tmp_path / "c"
+    if there == "an empty file":
+        path.touch()
+    elif there in ("an older checkpoint", "a damaged checkpoint"):
+        fit(make(n_hidden=5), x, checkpoint=path, **SETTINGS)
+        if there == "a damaged checkpoint":
+            path.write_bytes(path.read_bytes()[:-100])
+    elif there == "a link":
+        (tmp_path / "elsewhere").mkdir()
+        target = tmp_path / "elsewhere" / "target"
+        path.symlink_to(target)
+    net = make()
+    with pytest.raises(KeyboardInterrupt):
+        fit(net, x, checkpoint=path, on_epoch=stop_after(2), **SETTINGS)
+    assert_equal_parameters(gluon_vae.load(path), net)
+    assert path.is_symlink() == (there == "a link")
+    fit(net, x, checkpoint=path, resume=True, **SETTINGS)
+    assert_equal_parameters(gluon_vae.load(target), net)
+    assert path.is_symlink() == (there == "a link")
+
+
+def test_a_file_that_came_in_the_meantime_is_not_replaced(tmp_path, x):
+    path = tmp_path / "c"
+    with pytest.raises(ValueError, match="c is not a gluon-vae checkpoint, and is not replaced"):
+        fit(make(), x, checkpoint=path, on_epoch=lambda history: path.write_text("mine"), **SETTINGS)
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("path", [3, True, b"c", None, ""])
+def test_load_takes_paths_only(path):
+    with pytest.raises(ValueError, match="path must be"):
+        gluon_vae.load(path)
+
+
+@pytest.mark.parametrize("name", ["fifo", "to fifo", "loop", ""])
+def test_load_reads_regular_files_only(folder, name):
+    with pytest.raises(OSError, match=r"Not a regular file|symbolic links|Is a directory"):
+        gluon_vae.load(folder / name)
+
+
+class Mine(gluon_vae.ComposedVAE):
+    """A VAE with attributes of its own."""
+
+    def __init__(self, names=(), blocks=(), **options):
+        super().__init__(mlp(N_OUTPUT, 8, 1, 4, "relu"), mlp(2, 8, 1, N_OUTPUT, "relu"), 2, N_OUTPUT, **options)
+        with self.name_scope():
+            for i, name in enumerate(names):
+                setattr(self, name, self.params.get(f"odd{i}", shape=(i + 1,), init=mx.init.Uniform()))
+            for name in blocks:
+                setattr(self, name, nn.Dense(2, in_units=3, bias_initializer="normal"))
+
+    def hybrid_forward(self, F, x, eps, *label, **mine):
+        return super().hybrid_forward(F, x, eps, *label)
+
+
+ODD_NAMES = [
+    "a/b",
+    "../b",
+    "/b",
+    "b.npy",
+    "b",
+    "\N{GREEK SMALL LETTER MU}",
+    "b\nc",
+    "b\\c",
+    "meta",
+    "b/mean",
+    "b/mean.npy",
+    " ",
+    "b" * 300,
+    "",
+]
+
+
+@pytest.mark.parametrize("shape", ["parameters", "blocks"])
+def test_names_of_any_characters_are_kept(shape, x, tmp_path):
+    names = {"names": ODD_NAMES} if shape == "parameters" else {"blocks": ODD_NAMES}
+    net, loaded, resumed = Mine(**names), Mine(**names), Mine(**names)
+    net.initialize()
+    for parameter in net.collect_params().values():
+        parameter.zero_grad()  # of those that no call uses
+    path = tmp_path / "c"
+    fit(net, x, checkpoint=path, **SETTINGS)
+    assert len(checkpoint.parameters_of(net)) == 8 + len(ODD_NAMES) * (1 if shape == "parameters" else 2)
+    assert_equal_parameters(gluon_vae.load(path, loaded), net)
+    fit(resumed, x, checkpoint=path, resume=True, **SETTINGS)
+    assert_equal_parameters(resumed, net)
+
+
+def test_a_scalar_is_kept(x, tmp_path):
+    with mx.util.np_shape(True):
+        net, loaded = Mine(), Mine()
+        for one in (net, loaded):
+            one.scale = one.params.get("scale", shape=(), init=mx.init.Constant(3))
+        net.initialize()
+        net.scale.zero_grad()
+        fit(net, x, checkpoint=tmp_path / "c", **SETTINGS)
+        assert checkpoint.read(tmp_path / "c").parameters["scale"].shape == ()
+        assert_equal_parameters(gluon_vae.load(tmp_path / "c", loaded), net)
+
+
+def with_config(config):
+    class Odd(Mine):
+        pass
+
+    Odd.config = config
+    return Odd()
+
+
+def with_one_name_twice():
+    net = Mine()
+    with net.name_scope():
+        net.a = nn.HybridSequential()
+        net.a.b = nn.Dense(2, in_units=3)
+        setattr(net, "a.b", nn.Dense(2, in_units=3))
+    return net
+
+
+CANNOT_BE_KEPT = {
+    "a setting that is no JSON": (lambda: with_config({"a": {1, 2}}), "set"),
+    "a setting of NumPy": (lambda: with_config({"a": np.float32(1)}), "float32"),
+    "a setting that is NaN": (lambda: with_config({"a": float("nan")}), "float"),
+    "a setting within itself": (lambda: with_config(itself()), "Circular"),
+    "a setting with other keys": (lambda: with_config({"a": {(1, 2): 3}}), "keys"),
+    "settings that are none": (lambda: with_config([1, 2]), "config"),
+    "settings that are an object": (lambda: with_config(object()), "object"),
+    "a name with a null": (lambda: Mine(["a\0b"]), "named 'parameters/a"),
+    "a name that is no text": (lambda: Mine(["\ud800"]), "ud800"),
+    "a name that is too long": (lambda: Mine(["b" * 70_000]), "bbb"),
+    "one name twice": (with_one_name_twice, "dense0_weight"),
+    "more draws than a file may ask for": (lambda: make(n_samples=20_000), "n_samples"),
+}
+
+
+def itself():
+    config = {}
+    config["a"] = config
+    return config
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("case", CANNOT_BE_KEPT)
+def test_what_cannot_be_kept_is_found_before_training(case, resume, x, tmp_path):
+    make_net, word = CANNOT_BE_KEPT[case]
+    net = make_net()
+    with pytest.raises(ValueError, match="checkpoint cannot keep this run") as refused:
+        fit(net, x, checkpoint=tmp_path / "c", resume=resume, **SETTINGS)
+    assert word in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not contract.is_initialized(net)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_history_that_would_not_be_read_again_is_found_before_training(x, tmp_path):
+    with pytest.raises(ValueError, match="n_epochs=1000000000"):
+        fit(make(), x, checkpoint=tmp_path / "c", **SETTINGS | {"n_epochs": 10**9})
 
 
 COMMAND = [sys.executable, "-m", "gluon_vae", "--epochs", "10", "--n-hidden", "16", "--n-layers", "1", "--out"]
