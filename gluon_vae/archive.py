@@ -15,7 +15,7 @@ import math
 import re
 import struct
 from collections.abc import Mapping
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class Archive:
         If the file is not of the one layout; the message goes on after the file's name.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: io.BufferedIOBase) -> None:
         self._file = file
         _check_head(file)
         self.entries: dict[str, Entry] = {}
@@ -74,7 +74,7 @@ class Archive:
         while found := _next_entry(file, size):
             name, entry = found
             if name in self.entries:
-                raise ValueError(f"is malformed: two of its entries are named {name!r}")
+                raise ValueError(f"is malformed: two of its entries are named {name[:80]!a}")
             if len(self.entries) == MAX_ENTRIES:
                 raise ValueError(f"is malformed: it has more than {MAX_ENTRIES} entries")
             self.entries[name] = entry
@@ -107,7 +107,7 @@ def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
     return b"".join([HEAD, hashlib.sha256(payload).hexdigest().encode(), b"\n", payload])
 
 
-def _check_head(file: BinaryIO) -> None:
+def _check_head(file: io.BufferedIOBase) -> None:
     file.seek(0)
     magic, digest, checksum = file.readline(80), file.readline(65), hashlib.sha256()
     if not magic.startswith(MAGIC):
@@ -121,7 +121,7 @@ def _check_head(file: BinaryIO) -> None:
         raise ValueError("is damaged: its checksum is wrong")
 
 
-def _next_entry(file: BinaryIO, size: int) -> tuple[str, Entry] | None:
+def _next_entry(file: io.BufferedIOBase, size: int) -> tuple[str, Entry] | None:
     """Go over one entry of a file of ``size`` bytes; None where there are no more."""
     header = file.read(LOCAL.size)
     if header[:4] in (b"PK\1\2", b"PK\5\6"):  # the zip's table of contents, which says nothing new
@@ -141,7 +141,7 @@ def _next_entry(file: BinaryIO, size: int) -> tuple[str, Entry] | None:
         raise ValueError("is malformed: the name of an entry is not text") from None
 
 
-def _entry(file: BinaryIO, end: int) -> Entry:
+def _entry(file: io.BufferedIOBase, end: int) -> Entry:
     """Go over a ``.npy`` file that ends where it should."""
     magic = file.read(10)
     header = file.read(int.from_bytes(magic[8:], "little"))

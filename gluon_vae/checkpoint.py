@@ -74,9 +74,8 @@ def parameters_of(net: HybridBlock) -> dict[str, np.ndarray]:
 
 def set_parameters(net: HybridBlock, values: dict[str, np.ndarray]) -> None:
     """Set all parameters of a model."""
-    arrays = {
-        name: nd.array(value, dtype=value.dtype) for name, value in values.items()
-    }  # all, or an error before one
+    # All are made before one is set, so that an error leaves all as they were.
+    arrays = {name: nd.array(value, dtype=value.dtype) for name, value in values.items()}
     for name, parameter in net._collect_params_with_prefix().items():
         parameter.set_data(arrays[name])
 

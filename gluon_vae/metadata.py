@@ -1,7 +1,7 @@
 """What a checkpoint says of itself in JSON: the model, its run, how far it came, and its history.
 
 Whoever wrote a file may have written anything. What is returned here has the types, the bounds and the lengths that
-training relies on; whether the arrays are those of the model is for ``checkpoint`` to see.
+training relies on; whether the arrays are those of the model is for ``reading`` to see.
 """
 
 from __future__ import annotations
@@ -92,10 +92,8 @@ def check_columns(history: dict[str, list[float]], terms: Sequence[str] | None, 
     """
     has = {part: {name for name in TERMS if f"{part}_{name}" in history} for part in ("train", "test")}
     train = has["train"] if terms is None else {name for name in TERMS if name in terms}
-    train = train | {"loss"}
-    if has != {"train": train, "test": train if tested else set()} or not {"learning_rate", "seconds"} <= set(
-        history
-    ):
+    wanted = {"train": train | {"loss"}, "test": train | {"loss"} if tested else set()}
+    if has != wanted or not {"learning_rate", "seconds"} <= set(history):
         raise ValueError(f"is malformed: its history has the columns {', '.join(history)}")
 
 

@@ -7,11 +7,11 @@ each as large as one of that model.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
 
 import numpy as np
 
@@ -30,8 +30,8 @@ MODELS = {
 }
 
 # Whatever the gradients were, their running mean is at most so many times the root of that of their squares (Cauchy
-# and Schwarz): no step from moments that keep this is larger than one of training. The last per cent is for rounding.
-MOST_OF_MEAN = 1.01 * (1 - BETA1) / math.sqrt((1 - BETA2) * (1 - BETA1**2 / BETA2))
+# and Schwarz): no step from moments that keep this is larger than one of training. A tenth is for rounding.
+MOST_OF_MEAN = 1.1 * (1 - BETA1) / math.sqrt((1 - BETA2) * (1 - BETA1**2 / BETA2))
 
 Arrays = dict[str, np.ndarray]
 
@@ -57,7 +57,7 @@ class Opened:
         If it is not as training writes it; the message goes on after the file's name. So do those of the methods.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: io.BufferedIOBase) -> None:
         self._archive = Archive(file)
         self.parameters: dict[str, Entry] = {}
         self.moments: dict[str, Entry] = {}
@@ -72,8 +72,14 @@ class Opened:
         if text is None or text.dtype != np.uint8 or len(text.shape) != 1 or text.shape[0] > metadata.MAX_BYTES:
             raise ValueError(f"is malformed: it has no JSON of at most {metadata.MAX_BYTES} bytes")
         self.meta = metadata.decoded(self._archive.read("meta").tobytes())
-        trained = {name.rpartition("/")[0] for name in self.moments}
-        self._check_moments_of(trained)
+        self._trained = {moment.rpartition("/")[0] for moment in self.moments}
+        expected = {moment: name for name in self._trained for moment in moments_of(name)}
+        if set(expected) != set(self.moments):
+            raise ValueError(f"is malformed: it has one moment of two, {_some(set(expected) ^ set(self.moments))}")
+        for moment, name in expected.items():
+            like = self.parameters.get(name)
+            if like is None or self.moments[moment][:2] != like[:2] or like.dtype.kind != "f":
+                raise ValueError(f"is malformed: {shown(moment)} is not like a parameter")
 
     def check_fit(self, net: HybridBlock) -> None:
         """Raise a ``ValueError`` if names, shapes or dtypes of parameters are not those of a model."""
@@ -94,12 +100,14 @@ class Opened:
 
     def check_trained(self, net: HybridBlock) -> None:
         """Raise a ``ValueError`` if the parameters that have moments are not those of a model that are trained."""
-        self._check_moments_of(trained_parameters(net))
+        others = self._trained ^ set(trained_parameters(net))
+        if others:
+            raise ValueError(f"is of a run that trained other parameters: they differ in {_some(others)}")
 
     def read(self, net: HybridBlock | None = None) -> tuple[Arrays, Arrays]:
         """Return parameters and moments, whose values are possible; for ``net``, if that is where they go."""
         parameters, moments = self._values("parameters", self.parameters), self._values("moments", self.moments)
-        for name in {moment.rpartition("/")[0] for moment in moments}:
+        for name in self._trained:
             mean, square = (moments[moment] for moment in moments_of(name))
             rounding = 1e3 * math.sqrt(np.finfo(mean.dtype).tiny)  # where squares are too small for the dtype
             if (square < 0).any() or (np.abs(mean) > MOST_OF_MEAN * np.sqrt(square) + rounding).any():
@@ -116,15 +124,6 @@ class Opened:
             if not np.isfinite(value).all():
                 raise ValueError(f"is malformed: {shown(name)} has a number that is not finite")
         return values
-
-    def _check_moments_of(self, names: Iterable[str]) -> None:
-        expected = {moment: name for name in names for moment in moments_of(name)}
-        if set(expected) != set(self.moments):
-            raise ValueError(f"is of a run that trained other parameters: {_some(set(expected) ^ set(self.moments))}")
-        for moment, name in expected.items():
-            like = self.parameters.get(name)
-            if like is None or self.moments[moment][:2] != like[:2] or like.dtype.kind != "f":
-                raise ValueError(f"is malformed: {shown(moment)} is not like a parameter")
 
 
 @contextmanager
