@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -57,7 +58,8 @@ def npy(array):
 def zipped(entries, compression=zipfile.ZIP_STORED):
     """Write entries, names and contents, to a zip as NumPy does."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
+    with zipfile.ZipFile(buffer, "w", compression) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a name is there twice is meant
         for name, content in entries:
             with archive.open(zipfile.ZipInfo(name) if compression == 0 else name, "w", force_zip64=True) as file:
                 file.write(content)
