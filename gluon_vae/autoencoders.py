@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
+from typing import Unpack
 
 from mxnet import autograd, nd
 from mxnet.gluon import nn
@@ -13,7 +13,7 @@ from .arrays import Array
 from .docstrings import filled
 from .layers import ACTIVATIONS, mlp
 from .losses import bernoulli_kl
-from .model import Model, Setting, fixed_size
+from .model import Model, Options, Setting, fixed_size
 
 PENALTIES = ("l1", "kl")
 CORRUPTIONS = ("gaussian", "masking")
@@ -58,7 +58,7 @@ class Autoencoder(Model):
         n_layers: int = 1,
         n_output: int = 784,
         act_type: str = "relu",
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
         self.n_hidden, self.n_layers, self.act_type = n_hidden, n_layers, act_type
         super().__init__(
@@ -69,15 +69,11 @@ class Autoencoder(Model):
             **options,
         )
 
-    def hybrid_forward(self, F: ModuleType, x: Array) -> tuple[Array, ...]:
-        code, output, nll = self._autoencode(F, x, x)
-        return nll, code, output, F.identity(nll)
-
-    def _autoencode(self, F: ModuleType, x: Array, target: Array) -> tuple[Array, Array, Array]:
-        """Encode ``x`` and measure the decoding against ``target``."""
-        code = self.encoder(x)
+    def hybrid_forward(self, F: ModuleType, x: Array, seen: Array | None = None) -> tuple[Array, ...]:
+        code = self.encoder(x if seen is None else seen)
         logits = self.decoder.logits(code)
-        return code, self.decoder.mean(F, logits), self.likelihood(logits, target)
+        nll = self.likelihood(logits, x)
+        return nll, code, self.decoder.mean(F, logits), F.identity(nll)
 
 
 @filled
@@ -134,15 +130,15 @@ class SparseAutoencoder(Autoencoder):
         penalty: str = "l1",
         weight: float | None = None,
         rate: float = 0.05,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
         self.kind, self.rate = penalty, rate
         self.weight = DEFAULT_WEIGHTS[penalty] if weight is None else weight
         super().__init__(n_hidden, n_latent, n_layers, n_output, act_type, **options)
         self.encoder.add(nn.Activation("relu" if penalty == "l1" else "sigmoid"))
 
-    def hybrid_forward(self, F: ModuleType, x: Array) -> tuple[Array, ...]:
-        code, output, nll = self._autoencode(F, x, x)
+    def hybrid_forward(self, F: ModuleType, x: Array, seen: Array | None = None) -> tuple[Array, ...]:
+        nll, code, output, _ = super().hybrid_forward(F, x)
         if self.kind == "l1":
             penalty = F.sum(code, axis=1)
         else:
@@ -196,7 +192,7 @@ class DenoisingAutoencoder(Autoencoder):
         *,
         corruption: str = "masking",
         level: float = 0.5,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
         self.corruption, self.level = corruption, level
         super().__init__(n_hidden, n_latent, n_layers, n_output, act_type, **options)
@@ -215,7 +211,3 @@ class DenoisingAutoencoder(Autoencoder):
     def default_noise(self, x: nd.NDArray) -> nd.NDArray:
         """Return what the encoder sees if nothing is given: ``corrupt(x)`` in training mode, x otherwise."""
         return self.corrupt(x) if autograd.is_training() else x
-
-    def hybrid_forward(self, F: ModuleType, x: Array, corrupted: Array | None) -> tuple[Array, ...]:
-        code, output, nll = self._autoencode(F, x if corrupted is None else corrupted, x)
-        return nll, code, output, F.identity(nll)

@@ -18,31 +18,53 @@ from mxnet import autograd, nd
 Checked = TypeVar("Checked")
 
 
+def shown(value: Any) -> str:
+    """Return a value for a message: one line, and not a long one."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # an integer of more digits than Python prints
+        return f"a {type(value).__name__} of many digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def positive_int(name: str, value: Any) -> int:
     """Accept an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
     return int(value)
 
 
 def non_negative_int(name: str, value: Any) -> int:
     """Accept an integer of at least 0."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
-        raise ValueError(f"{name} must be a non-negative integer, got {value!r}")
+        raise ValueError(f"{name} must be a non-negative integer, got {shown(value)}")
     return int(value)
+
+
+def _number(name: str, value: Any, wanted: str, high: float) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
+    except OverflowError:
+        number = math.inf
+    if not 0 < number < high:
+        raise ValueError(f"{name} must be {wanted}, got {shown(value)}")
+    return number
 
 
 def positive_number(name: str, value: Any) -> float:
     """Accept a finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
-        raise ValueError(f"{name} must be a positive finite number, got {value!r}")
-    return float(value)
+    return _number(name, value, "a positive finite number", math.inf)
+
+
+def fraction(name: str, value: Any) -> float:
+    """Accept a number between 0 and 1, both excluded."""
+    return _number(name, value, "a number between 0 and 1", 1)
 
 
 def positive_ints(name: str, value: Any) -> tuple[int, ...]:
     """Accept a sequence of integers of at least 1, and at least one of them."""
     if isinstance(value, str | bytes) or not isinstance(value, Sequence) or not value:
-        raise ValueError(f"{name} must be a sequence of positive integers, got {value!r}")
+        raise ValueError(f"{name} must be a sequence of positive integers, got {shown(value)}")
     return tuple(positive_int(name, number) for number in value)
 
 
@@ -56,24 +78,17 @@ def choice(accepted: Sequence[str]) -> Callable[[str, Any], str]:
     return lambda name, value: one_of(name, value, accepted)
 
 
-def fraction(name: str, value: Any) -> float:
-    """Accept a number between 0 and 1, both excluded."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < 1:
-        raise ValueError(f"{name} must be a number between 0 and 1, got {value!r}")
-    return float(value)
-
-
 def flag(name: str, value: Any) -> bool:
     """Accept True or False."""
     if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} must be True or False, got {value!r}")
+        raise ValueError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
 def one_of(name: str, value: Any, accepted: Sequence[str]) -> str:
     """Accept one of the names in ``accepted``."""
     if not isinstance(value, str) or value not in accepted:
-        raise ValueError(f"{name} must be one of {', '.join(accepted)}; got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(accepted)}; got {shown(value)}")
     return value
 
 

@@ -89,7 +89,15 @@ def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: i
     Raises
     ------
     ValueError
-        If an argument is not of the form above, or the model has no KL and hence no ELBO.
+        If an argument is not as described, or the model has no KL and hence no ELBO.
+
+    Examples
+    --------
+    >>> net = gluon_vae.VAE(n_hidden=64)
+    >>> net.initialize()
+    >>> bound = gluon_vae.elbo(net, gluon_vae.load_mnist().x_test)
+    >>> bound.per_image.shape, bound.mean < 0
+    ((1000,), True)
     """
     inputs = inputs_of(net, x, y)
     checks.positive_int("n_samples", n_samples)
@@ -137,7 +145,7 @@ def log_likelihood(
     Raises
     ------
     ValueError
-        If an argument is not of the form above.
+        If an argument is not as described, or the model is no VAE.
     """
     if not hasattr(net, "nll_given"):
         raise ValueError(f"net must be a VAE with nll_given(x, z), got {type(net).__name__}")
@@ -173,19 +181,58 @@ def _log_weights(net: HybridBlock, x: nd.NDArray, *condition: nd.NDArray, n_samp
 
 
 def kl_per_dimension(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
-    """Average over images the KL of each latent dimension from the prior, (n_latent,) nats.
+    """Average over images the KL of each latent dimension from the prior.
 
     Their sum is the mean KL of the loss. A dimension near 0 carries nothing: it has collapsed.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A VAE.
+    x : (n, n_output)
+        Floating-point images, pixels in [0, 1].
+    y : (n,), optional
+        Their labels, for a conditional model.
+
+    Returns
+    -------
+    (n_latent,)
+        Nats per image.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described, or the model is no VAE.
     """
     mu, log_var = _posterior(net, x, y)
     return 0.5 * (mu**2 + np.exp(log_var) - 1 - log_var).mean(axis=0)
 
 
 def active_units(net: HybridBlock, x: Any, y: Any = None, *, threshold: float = 0.01) -> np.ndarray:
-    """Tell which latent dimensions follow the image, (n_latent,) bool.
+    """Tell which latent dimensions follow the image.
 
     Those whose posterior mean has a variance over the images above ``threshold`` (Burda et al. 2016,
     section 5.2, who use 0.01).
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A VAE.
+    x : (n, n_output)
+        Floating-point images, pixels in [0, 1].
+    y : (n,), optional
+        Their labels, for a conditional model.
+    threshold : float
+        In squared units of the latent.
+
+    Returns
+    -------
+    (n_latent,) bool
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described, or the model is no VAE.
     """
     checks.positive_number("threshold", threshold)
     mu, _ = _posterior(net, x, y)

@@ -34,6 +34,11 @@ def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
     -------
     (n, n_latent)
         mu, or the code.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described; the message names it.
     """
     return in_batches(net.encoder, *inputs_of(net, x, y))[:, : net.n_latent].copy()
 
@@ -60,6 +65,18 @@ def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", s
     -------
     (n, n_output)
         Means in [0, 1], or samples.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described; the message names it.
+
+    Examples
+    --------
+    >>> net = gluon_vae.VAE(n_hidden=64, n_latent=2)
+    >>> net.initialize()
+    >>> gluon_vae.generate(net, gluon_vae.prior_draws(9, net.n_latent)).shape
+    (9, 784)
     """
     inputs = _codes(net, z, y)
     if checks.one_of("pixels", pixels, PIXELS) == "mean":
@@ -69,20 +86,78 @@ def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", s
 
 
 def pixel_variance(net: HybridBlock, z: Any, y: Any = None) -> np.ndarray:
-    """Variance of each pixel under p(x|z), (n, n_latent) to (n, n_output), in squared units of a pixel."""
+    """Compute the variance of each pixel under p(x|z).
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A model of this package.
+    z : (n, n_latent)
+        Codes.
+    y : (n,) or int, optional
+        Labels, one for each code or one for all, for a conditional model.
+
+    Returns
+    -------
+    (n, n_output)
+        In squared units of a pixel: p (1 - p) under a Bernoulli likelihood.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described; the message names it.
+    """
     logits = net.decoder.logits
     return in_batches(lambda *batch: net.likelihood.variance(logits(*batch)), *_codes(net, z, y))
 
 
 def reconstruct(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
-    """Decode the posterior means of images, (n, n_output) to (n, n_output)."""
+    """Encode images and decode their posterior means.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A model that keeps the contract.
+    x : (n, n_output)
+        Floating-point images, pixels in [0, 1].
+    y : (n,), optional
+        Their labels, for a conditional model.
+
+    Returns
+    -------
+    (n, n_output)
+        Pixel means in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described; the message names it.
+    """
     return generate(net, encode(net, x, y), y)
 
 
 def prior_draws(n: int, n_latent: int, seed: int = 0) -> np.ndarray:
-    """Draw ``n`` codes from the prior N(0, I), (n, n_latent) float32.
+    """Draw codes from the prior N(0, I).
 
     Kept and handed to ``generate`` again, they make the pictures of two models comparable.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    n_latent : int
+        Dimension of the latent z.
+    seed : int
+        The same seed gives the same codes.
+
+    Returns
+    -------
+    (n, n_latent) float32
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described; the message names it.
     """
     shape = (checks.positive_int("n", n), checks.positive_int("n_latent", n_latent))
     rng = np.random.default_rng(checks.non_negative_int("seed", seed))
@@ -108,6 +183,11 @@ def latent_grid(n: int = 20, n_sigma: float = 3.0) -> tuple[np.ndarray, np.ndarr
         The nodes in reading order of a picture: the top row first, so the second coordinate falls.
     ticks : (n,)
         The coordinates along an axis, ascending.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described; the message names it.
     """
     checks.positive_int("n", n)
     checks.positive_number("n_sigma", n_sigma)

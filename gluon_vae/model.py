@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, TypeVar, overload
+from typing import Any, ClassVar, Generic, TypeAlias, TypedDict, TypeVar, overload
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from .layers import Decoder
 
 Value = TypeVar("Value")
 # A network, or a function that makes one inside the model's name scope.
-Network = HybridBlock | Callable[..., HybridBlock]
+Network: TypeAlias = HybridBlock | Callable[..., HybridBlock]
 
 
 class Setting(Generic[Value]):
@@ -38,7 +38,8 @@ class Setting(Generic[Value]):
     def __init__(
         self, check: Callable[[str, Any], Value], *, argument: str | None = None, fixed: bool = False
     ) -> None:
-        self.check, self.argument, self.fixed = check, argument, fixed
+        self.check, self.fixed = check, fixed
+        self.name = self.argument = argument or ""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name, self.argument = name, self.argument or name
@@ -58,13 +59,23 @@ class Setting(Generic[Value]):
     def __set__(self, net: HybridBlock, value: Any) -> None:
         if self.fixed and self.name in vars(net):
             raise AttributeError(f"{self.name} is a part of the architecture: make another model to change it")
-        vars(net)[self.name] = self.check(self.argument or self.name, value)
+        vars(net)[self.name] = self.check(self.argument, value)
         net._clear_cached_op()
 
 
 def fixed_size() -> Setting[int]:
     """Return the setting of a positive size that stays."""
     return Setting(checks.positive_int, fixed=True)
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments that every model takes, explained where it is."""
+
+    likelihood: str | HybridBlock
+    variance: float | str | None
+    min_std: float | None
+    check_input: bool
+    prefix: str | None
 
 
 class Model(HybridBlock):
@@ -166,10 +177,8 @@ class Model(HybridBlock):
         x = checks.images("x", x, self.n_output, values=self.check_input)
         if isinstance(x, np.ndarray):
             (x,) = to_device(self, x)
-        labels = [checks.labels("y", y, len(x), self.n_classes, values=self.check_input) for y in labels]
-        labels = [y if isinstance(y, nd.NDArray) else nd.array(y, ctx=x.context, dtype=np.int32) for y in labels]
-        noise = [self._checked_noise(x, values) for values in noise]
-        loss, *values = super().forward(x, *noise, *labels)
+        inputs = [x, *(self._checked_noise(x, values) for values in noise), *(self._on(x, y) for y in labels)]
+        loss, *values = super().forward(*inputs)
         for name, value in zip(self.outputs, values, strict=True):
             setattr(self, name, value)
         return loss
@@ -192,6 +201,11 @@ class Model(HybridBlock):
         if noise.shape != self.noise_shape(x):
             raise ValueError(f"{self.noise} must have shape {self.noise_shape(x)}, got {noise.shape}")
         return noise
+
+    def _on(self, x: nd.NDArray, y: Any) -> nd.NDArray:
+        """Return labels, checked, beside ``x``."""
+        y = checks.labels("y", y, len(x), self.n_classes, values=self.check_input)
+        return y if isinstance(y, nd.NDArray) else nd.array(y, ctx=x.context, dtype=np.int32)
 
     def _network(self, name: str, network: Network, *arguments: int) -> HybridBlock:
         if not isinstance(network, HybridBlock):

@@ -154,7 +154,16 @@ def plot_latent(
     for digit in np.unique(labels):
         of_digit = points[labels == digit]
         color = DIGIT_COLORS[digit]
-        ax.scatter(*of_digit.T, s=size, color=color, label=str(digit), alpha=0.75, linewidths=0, clip_on=False)
+        ax.scatter(
+            of_digit[:, 0],
+            of_digit[:, 1],
+            s=size,
+            color=color,
+            label=str(digit),
+            alpha=0.75,
+            linewidths=0,
+            clip_on=False,
+        )
         ax.annotate(
             str(digit),
             np.median(of_digit, axis=0),

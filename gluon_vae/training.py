@@ -8,7 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from tqdm import tqdm
@@ -23,7 +23,7 @@ from .adam import Adam
 from .arrays import to_device
 from .contract import checked, is_initialized, terms, unchecked
 from .evaluation import loss_terms
-from .run import Run, facts
+from .run import Run, Settings, facts
 
 History = dict[str, list[float]]
 
@@ -52,7 +52,7 @@ def fit(
     kvstore: mx.kv.KVStore | None = None,
     progress: bool = True,
     on_epoch: Callable[[History], None] | None = None,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> History:
     """Train a model with Adam and return its learning curves.
 
@@ -147,7 +147,7 @@ def fit(
     test = to_device(net, *test) if test is not None and workers.leads else None
 
     with unchecked(net), _bar(run, history, progress and workers.leads) as bar:
-        for epoch in range(bar.n + 1, run.n_epochs + 1):
+        for epoch in range(len(history.get("epoch", [])) + 1, run.n_epochs + 1):
             started = time.perf_counter()
             means = Means(f"epoch {epoch}")
             adam.settle()

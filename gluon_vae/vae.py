@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import Unpack
 
 from mxnet import nd
 from mxnet.gluon import HybridBlock
@@ -15,7 +15,7 @@ from .arrays import Array
 from .docstrings import filled
 from .layers import ACTIVATIONS, Conditioned, conv_decoder, conv_encoder, mlp
 from .losses import kl_to_standard_normal
-from .model import Model, Network, Setting, fixed_size
+from .model import Model, Network, Options, Setting, fixed_size
 
 
 @filled
@@ -87,11 +87,12 @@ class ComposedVAE(Model):
         n_latent: int,
         n_output: int = 784,
         *,
+        n_classes: int | None = None,
         n_samples: int = 1,
         beta: float = 1.0,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(encoder, decoder, n_latent, n_output, **options)
+        super().__init__(encoder, decoder, n_latent, n_output, n_classes=n_classes, **options)
         self.n_samples, self.beta = n_samples, beta
 
     def noise_shape(self, x: nd.NDArray) -> tuple[int, ...]:
@@ -115,6 +116,19 @@ class ComposedVAE(Model):
         if self.n_samples == 1:
             return array
         return F.mean(F.reshape(array, shape=(-4, self.n_samples, -1, -2)), axis=0)
+
+
+class VAEOptions(Options, total=False):
+    """The keyword arguments that every VAE takes."""
+
+    n_samples: int
+    beta: float
+
+
+class LabelledOptions(VAEOptions, total=False):
+    """Those that ``ConditionalVAE`` hands on."""
+
+    n_classes: int | None
 
 
 @filled
@@ -165,7 +179,7 @@ class VAE(ComposedVAE):
         n_output: int = 784,
         batch_size: int | None = None,
         act_type: str = "relu",
-        **options: Any,
+        **options: Unpack[LabelledOptions],
     ) -> None:
         checks.optional(checks.positive_int)("batch_size", batch_size)
         self.n_hidden, self.n_layers, self.act_type = n_hidden, n_layers, act_type
@@ -220,12 +234,13 @@ class ConditionalVAE(VAE):
         n_output: int = 784,
         n_classes: int = 10,
         act_type: str = "relu",
-        **options: Any,
+        **options: Unpack[VAEOptions],
     ) -> None:
         n_classes = checks.positive_int("n_classes", n_classes)
         super().__init__(n_hidden, n_latent, n_layers, n_output, act_type=act_type, n_classes=n_classes, **options)
 
     def _mlp(self, n_input: int, n_columns: int) -> HybridBlock:
+        assert self.n_classes is not None
         return Conditioned(super()._mlp(n_input + self.n_classes, n_columns), self.n_classes)
 
 
@@ -272,7 +287,7 @@ class ConvVAE(ComposedVAE):
         n_latent: int = 100,
         n_output: int = 784,
         act_type: str = "leaky",
-        **options: Any,
+        **options: Unpack[VAEOptions],
     ) -> None:
         self.channels, self.act_type = channels, act_type
         n_output, n_levels = checks.positive_int("n_output", n_output), len(self.channels)
