@@ -21,7 +21,8 @@ import gluon_vae
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 PYTHONS = [line.split(" :: ")[-1] for line in PROJECT["classifiers"] if " Python :: 3." in line]
 DEBIAN_12 = "3.11.2"
 
@@ -78,6 +79,7 @@ def test_every_file_names_the_same_pythons():
     assert re.search(r"- python=(\S+)", environment)[1] in PYTHONS
     assert "- -c requirements.lock" in environment
     assert "- -e .[dev]" in environment
+    assert PYPROJECT["tool"]["mypy"]["python_version"] in PYTHONS
 
 
 def test_this_environment_is_the_locked_one():
