@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -87,6 +88,19 @@ def test_this_environment_is_the_locked_one():
     for requirement in map(Requirement, declared()):
         name = canonicalize_name(requirement.name)
         assert Version(metadata.version(name)) == versions[name]
+
+
+def test_wheel_has_every_file_of_the_package(tmp_path):
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    shutil.copytree(ROOT / "gluon_vae", tmp_path / "gluon_vae", ignore=ignored)
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    code = "from setuptools.build_meta import build_wheel; build_wheel('.')"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert "gluon_vae/py.typed" in files
+    assert files <= set(zipfile.ZipFile(wheel).namelist())
 
 
 RUNS = "exit 0"
