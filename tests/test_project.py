@@ -90,6 +90,17 @@ def test_this_environment_is_the_locked_one():
         assert Version(metadata.version(name)) == versions[name]
 
 
+def test_the_hooks_before_a_commit_run_what_make_lint_runs():
+    makefile = (ROOT / "Makefile").read_text()
+    folder = re.search(r"^BIN := (.+)$", makefile, re.MULTILINE)[1]
+    recipe = re.search(r"^lint: .+\n((?:\t.+\n)+)", makefile, re.MULTILINE)[1]
+    commands = [line.strip().replace("$(BIN)", folder) for line in recipe.splitlines()]
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert re.findall(r"^ +entry: (.+)$", hooks, re.MULTILINE) == commands
+    assert re.findall(r"repo: (.+)", hooks) == ["local"]
+    assert re.findall(r"(?:language|pass_filenames): (.+)", hooks) == ["system", "false"] * len(commands)
+
+
 def test_wheel_has_every_file_of_the_package(tmp_path):
     ignored = shutil.ignore_patterns("__pycache__", ".*")
     shutil.copytree(ROOT / "gluon_vae", tmp_path / "gluon_vae", ignore=ignored)
