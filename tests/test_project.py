@@ -90,6 +90,16 @@ def test_this_environment_is_the_locked_one():
         assert Version(metadata.version(name)) == versions[name]
 
 
+def test_version_and_licence_are_the_same_everywhere():
+    citation = (ROOT / "CITATION.cff").read_text()
+    cited = dict(re.findall(r"^([a-z-]+): (\S.*)$", citation, re.MULTILINE))
+    assert cited["version"] == PROJECT["version"]
+    title, holder = re.match(r"(.+)\n\nCopyright \(c\) \d+ (.+)\n", (ROOT / "LICENSE").read_text()).groups()
+    assert title == f"{cited['license']} License"
+    assert f"License :: OSI Approved :: {title}" in PROJECT["classifiers"]
+    assert re.findall(r"^authors:\n((?: .+\n)+)", citation, re.MULTILINE) == [f"  - name: {holder}\n"]
+
+
 def test_the_hooks_before_a_commit_run_what_make_lint_runs():
     makefile = (ROOT / "Makefile").read_text()
     folder = re.search(r"^BIN := (.+)$", makefile, re.MULTILINE)[1]
