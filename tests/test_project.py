@@ -93,11 +93,18 @@ def test_this_environment_is_the_locked_one():
 def test_version_and_licence_are_the_same_everywhere():
     citation = (ROOT / "CITATION.cff").read_text()
     cited = dict(re.findall(r"^([a-z-]+): (\S.*)$", citation, re.MULTILINE))
-    assert cited["version"] == PROJECT["version"]
+    releases = re.findall(r"^## \[(\d.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert cited["version"] == releases[0] == PROJECT["version"]
     title, holder = re.match(r"(.+)\n\nCopyright \(c\) \d+ (.+)\n", (ROOT / "LICENSE").read_text()).groups()
     assert title == f"{cited['license']} License"
     assert f"License :: OSI Approved :: {title}" in PROJECT["classifiers"]
     assert re.findall(r"^authors:\n((?: .+\n)+)", citation, re.MULTILINE) == [f"  - name: {holder}\n"]
+
+
+def test_changelog_begins_with_what_is_not_released():
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    assert len(set(headings)) == len(headings) > 1
 
 
 def test_the_hooks_before_a_commit_run_what_make_lint_runs():
