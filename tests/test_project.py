@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -21,7 +22,8 @@ import gluon_vae
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 PYTHONS = [line.split(" :: ")[-1] for line in PROJECT["classifiers"] if " Python :: 3." in line]
 DEBIAN_12 = "3.11.2"
 
@@ -78,6 +80,7 @@ def test_every_file_names_the_same_pythons():
     assert re.search(r"- python=(\S+)", environment)[1] in PYTHONS
     assert "- -c requirements.lock" in environment
     assert "- -e .[dev]" in environment
+    assert PYPROJECT["tool"]["mypy"]["python_version"] in PYTHONS
 
 
 def test_this_environment_is_the_locked_one():
@@ -85,6 +88,47 @@ def test_this_environment_is_the_locked_one():
     for requirement in map(Requirement, declared()):
         name = canonicalize_name(requirement.name)
         assert Version(metadata.version(name)) == versions[name]
+
+
+def test_version_and_licence_are_the_same_everywhere():
+    citation = (ROOT / "CITATION.cff").read_text()
+    cited = dict(re.findall(r"^([a-z-]+): (\S.*)$", citation, re.MULTILINE))
+    releases = re.findall(r"^## \[(\d.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert cited["version"] == releases[0] == PROJECT["version"]
+    title, holder = re.match(r"(.+)\n\nCopyright \(c\) \d+ (.+)\n", (ROOT / "LICENSE").read_text()).groups()
+    assert title == f"{cited['license']} License"
+    assert f"License :: OSI Approved :: {title}" in PROJECT["classifiers"]
+    assert re.findall(r"^authors:\n((?: .+\n)+)", citation, re.MULTILINE) == [f"  - name: {holder}\n"]
+
+
+def test_changelog_begins_with_what_is_not_released():
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    assert len(set(headings)) == len(headings) > 1
+
+
+def test_the_hooks_before_a_commit_run_what_make_lint_runs():
+    makefile = (ROOT / "Makefile").read_text()
+    folder = re.search(r"^BIN := (.+)$", makefile, re.MULTILINE)[1]
+    recipe = re.search(r"^lint: .+\n((?:\t.+\n)+)", makefile, re.MULTILINE)[1]
+    commands = [line.strip().replace("$(BIN)", folder) for line in recipe.splitlines()]
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert re.findall(r"^ +entry: (.+)$", hooks, re.MULTILINE) == commands
+    assert re.findall(r"repo: (.+)", hooks) == ["local"]
+    assert re.findall(r"(?:language|pass_filenames): (.+)", hooks) == ["system", "false"] * len(commands)
+
+
+def test_wheel_has_every_file_of_the_package(tmp_path):
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    shutil.copytree(ROOT / "gluon_vae", tmp_path / "gluon_vae", ignore=ignored)
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    code = "from setuptools.build_meta import build_wheel; build_wheel('.')"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert "gluon_vae/py.typed" in files
+    assert files <= set(zipfile.ZipFile(wheel).namelist())
 
 
 RUNS = "exit 0"
