@@ -10,6 +10,7 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock, Parameter
 
 from . import compiled_adam
+from .arrays import to_numpy
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 # Pixels that are almost never on have almost no gradient, and Adam's moments for them decay into
@@ -133,12 +134,12 @@ class Adam:
 
     def moments(self) -> dict[str, np.ndarray]:
         """Return copies of the moments, two per parameter."""
-        means = {f"{name}/mean": array.asnumpy() for name, array in zip(self._names, self._mean)}
-        return means | {f"{name}/square": array.asnumpy() for name, array in zip(self._names, self._square)}
+        means = {f"{name}/mean": to_numpy(array) for name, array in zip(self._names, self._mean)}
+        return means | {f"{name}/square": to_numpy(array) for name, array in zip(self._names, self._square)}
 
     def restore(self, moments: dict[str, np.ndarray], n_steps: int) -> None:
         """Go on from moments saved after ``n_steps`` steps."""
         for kind, arrays in (("mean", self._mean), ("square", self._square)):
             for name, array in zip(self._names, arrays):
-                array[:] = nd.array(moments[f"{name}/{kind}"], dtype=array.dtype)
+                nd.from_numpy(moments[f"{name}/{kind}"].astype(array.dtype)).copyto(array)
         self.n_steps = n_steps

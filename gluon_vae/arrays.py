@@ -36,6 +36,22 @@ def to_device(net: Block, *arrays: np.ndarray | nd.NDArray) -> tuple[nd.NDArray,
     return tuple(moved)
 
 
+def to_numpy(array: np.ndarray | nd.NDArray) -> np.ndarray:
+    """Return an array as NumPy's: what is not on this side is copied, by the thread that computes.
+
+    ``asnumpy`` would have the caller's thread copy, with what follows from that (``openmp``).
+    """
+    if isinstance(array, np.ndarray):
+        return array
+    if 0 in (array.ndim, array.size):  # for which MXNet has no copying
+        return array.asnumpy()
+    result = np.empty(array.shape, array.dtype)
+    shared = nd.from_numpy(result.view())  # the view is made read-only, not the result
+    array.copyto(shared)
+    shared.wait_to_read()
+    return result
+
+
 def batches(arrays: Sequence[nd.NDArray], batch_size: int) -> Iterator[list[nd.NDArray]]:
     """Cut arrays of equal length into consecutive batches; the last one may be smaller."""
     for start in range(0, len(arrays[0]), batch_size):
@@ -46,7 +62,7 @@ def in_batches(function: Callable[..., nd.NDArray], *inputs: nd.NDArray) -> np.n
     """Call a function on consecutive batches; return all that it gives, in one array."""
     outputs = [function(*batch) for batch in batches(inputs, BATCH_SIZE)]  # queued, not waited for
     result = np.empty((len(inputs[0]), *outputs[0].shape[1:]), outputs[0].dtype)
-    # Queued as well: each part is copied once, as soon as it is computed. The view is made read-only, not the result.
+    # Queued as well: each part is copied once, as soon as it is computed.
     shared = nd.from_numpy(result.view())
     for output, (rows,) in zip(outputs, batches([shared], BATCH_SIZE)):
         output.copyto(rows)

@@ -20,6 +20,7 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock
 
 from .adam import Adam
+from .arrays import to_numpy
 from .autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
 from .contract import is_initialized
 from .storage import replacing
@@ -61,13 +62,13 @@ class Checkpoint(NamedTuple):
 
 def parameters_of(net: HybridBlock) -> dict[str, np.ndarray]:
     """Return a model's parameters by their place in the model."""
-    return {name: p.list_data()[0].asnumpy() for name, p in net._collect_params_with_prefix().items()}
+    return {name: to_numpy(p.list_data()[0]) for name, p in net._collect_params_with_prefix().items()}
 
 
 def set_parameters(net: HybridBlock, values: dict[str, np.ndarray]) -> None:
     """Set all parameters of a model."""
     for name, parameter in net._collect_params_with_prefix().items():
-        parameter.set_data(nd.array(values[name], dtype=values[name].dtype))
+        parameter.set_data(nd.from_numpy(values[name].view()))
 
 
 def check_fit(path: str | os.PathLike[str], net: HybridBlock, checkpoint: Checkpoint) -> None:

@@ -15,6 +15,8 @@ import numpy as np
 
 from mxnet import autograd, nd
 
+from .arrays import to_numpy
+
 Checked = TypeVar("Checked")
 
 
@@ -94,7 +96,7 @@ def one_of(name: str, value: Any, accepted: Sequence[str]) -> str:
 
 def finite_array(name: str, value: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Accept a non-empty array of finite real numbers, of the given shape if there is one, as float64."""
-    value = value.asnumpy() if isinstance(value, nd.NDArray) else np.asarray(value)
+    value = to_numpy(value) if isinstance(value, nd.NDArray) else np.asarray(value)
     if value.dtype.kind not in "fiu":
         raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
     if value.size == 0 or (shape is not None and value.shape != shape):
@@ -148,8 +150,7 @@ def images(name: str, x: Any, n_output: int | None = None, *, values: bool = Tru
 
 def codes(name: str, z: Any, n_latent: int | None = None) -> np.ndarray:
     """Accept a non-empty, finite floating-point array (n, n_latent)."""
-    z = _rows(name, z, n_latent, "n_latent")
-    return _finite(name, z.asnumpy() if isinstance(z, nd.NDArray) else z)
+    return _finite(name, to_numpy(_rows(name, z, n_latent, "n_latent")))
 
 
 def labels(name: str, y: Any, n: int, n_classes: int | None = 10, *, values: bool = True) -> Any:
@@ -168,7 +169,7 @@ def labels(name: str, y: Any, n: int, n_classes: int | None = 10, *, values: boo
     from_ndarray = isinstance(y, nd.NDArray)
     if from_ndarray and not values and y.shape == (n,):
         return y
-    y = y.asnumpy() if from_ndarray else np.asarray(y)
+    y = to_numpy(y) if from_ndarray else np.asarray(y)
     whole = y.dtype.kind in "iu" or (from_ndarray and np.array_equal(y, np.floor(y)))
     if not whole or y.shape != (n,) or (n and (y.min() < 0 or y.max() >= n_classes)):
         raise ValueError(

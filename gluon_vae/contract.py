@@ -12,7 +12,7 @@ from mxnet import nd
 from mxnet.gluon import Block, HybridBlock
 
 from . import checks
-from .arrays import to_device
+from .arrays import to_device, to_numpy
 
 TERMS = ("loss", "nll", "kl", "penalty")
 
@@ -79,7 +79,7 @@ def checked(net: Block, x: Any, y: Any = None, part: str = "") -> tuple[np.ndarr
     """
     x = checks.images(f"x{part}", x, getattr(net, "n_output", None))
     y = checks.labels(f"y{part}", y, len(x), getattr(net, "n_classes", None))
-    return tuple(array.asnumpy() if isinstance(array, nd.NDArray) else array for array in (x, y) if array is not None)
+    return tuple(to_numpy(array) for array in (x, y) if array is not None)
 
 
 def inputs_of(net: Block, x: Any, y: Any = None) -> tuple[nd.NDArray, ...]:

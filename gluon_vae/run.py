@@ -76,7 +76,7 @@ class Run:
         self.seed_epoch(epoch)
         n = len(data[0])
         order = np.random.default_rng([self.seed, epoch]).permutation(n)
-        order = nd.array(order, ctx=data[0].context, dtype=np.int32)
+        order = nd.from_numpy(order.astype(np.int32)).as_in_context(data[0].context)
         done = 0
         for (rows,) in batches([order], self.batch_size):
             batch = [array.take(rows) for array in data]

@@ -219,8 +219,13 @@ class Means:
 
 def _check_parameters(net: HybridBlock, where: str) -> None:
     # A ReLU maps NaN to 0 on the CPU, so that a ruined parameter need not show in the loss.
-    for name, parameter in net._collect_params_with_prefix().items():
-        if not np.isfinite(parameter.data().asnumpy()).all():
+    finite = {
+        name: nd.multi_all_finite(parameter.data(), num_arrays=1)
+        for name, parameter in net._collect_params_with_prefix().items()
+        if np.dtype(parameter.dtype).kind == "f"
+    }
+    for name, answer in finite.items():
+        if not answer.asscalar():
             raise FloatingPointError(f"{name} stopped being finite by {where}")
 
 
