@@ -27,7 +27,7 @@ class ComposedVAE(Model):
 
         -log p(x|z) + beta KL(q(z|x) || N(0, I)),   z = mu + exp(log_var / 2) * eps,   eps ~ N(0, I)
 
-    with beta = 1 unless another weight is asked for (Higgins et al. 2017).
+    with beta = 1 unless another weight is asked for (Higgins et al. 2017). See chapters 4, 6, 7 and 11.
 
     Parameters
     ----------
@@ -137,6 +137,7 @@ class VAE(ComposedVAE):
 
     Calling it on x, (batch, n_output), returns the per-sample loss, (batch,): the negative ELBO in nats per
     image, ``-log p(x|z) + beta KL(q(z|x) || N(0, I))`` with z drawn from q(z|x) (Kingma and Welling 2014).
+    See chapter 4.
 
     Parameters
     ----------
@@ -201,7 +202,7 @@ class ConditionalVAE(VAE):
 
     The one-hot label is appended to what the encoder and the decoder see. Called as ``net(x, y)``, it returns
     the negative ELBO of p(x|y), (batch,), in nats per image; ``net.encoder(x, y)`` and ``net.decoder(z, y)``
-    work alone.
+    work alone. See chapter 10.
 
     Parameters
     ----------
@@ -249,7 +250,7 @@ class ConvVAE(ComposedVAE):
     """A VAE whose encoder and decoder are convolutional; images are flat outside of them.
 
     Every level has kernel 4 and stride 2 and halves the picture: 28 pixels to 14, 7 and 4. Calling it on x,
-    (batch, n_output), returns the negative ELBO, (batch,), in nats per image.
+    (batch, n_output), returns the negative ELBO, (batch,), in nats per image. See chapter 11.
 
     Parameters
     ----------

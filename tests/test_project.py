@@ -1,5 +1,7 @@
 """The project's own files: versions that agree, notebooks that are what they claim to be."""
 
+import ast
+import importlib
 import inspect
 import json
 import platform
@@ -218,7 +220,7 @@ def test_notebook_keeps_the_pace_and_opens_and_closes_alike(path):
     cells = json.loads(path.read_text())["cells"]
     prose = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
     assert re.match(rf"# {int(path.stem[:2])} · ", prose[0])
-    for part in ("**Question.**", "**You need.**", "**You will see.**"):
+    for part in ("**Question.**", "**You need.**", "**You will see.**", "**In the package.**"):
         assert part in prose[0]
     for heading in ("## Summary", "## Limits", "## Exercises"):
         assert any(text.startswith(heading) for text in prose), heading
@@ -234,3 +236,58 @@ def test_links_lead_somewhere(path):
         target = target[0] or target[1]
         if not target.startswith(("http", "$")):
             assert (path.parent / target).exists(), target
+
+
+def links_to_code(path):
+    """Return the name and the module of every link in the last paragraph of a chapter's first cell."""
+    opening = "".join(json.loads(path.read_text())["cells"][0]["source"])
+    paragraph = opening.split("\n\n")[-1]
+    assert paragraph.startswith("**In the package.** ")
+    links = re.findall(r"\[`([\w.]+)`\]\(\.\./gluon_vae/(\w+)\.py\)", paragraph)
+    assert 0 < len(links) == len(set(links)) == paragraph.count("](")
+    return [(name.removeprefix(f"{module}."), module) for name, module in links]
+
+
+def docstrings():
+    """Yield the name, the module and the text of every docstring in the package."""
+    for path in sorted((ROOT / "gluon_vae").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                yield getattr(node, "name", ""), path.stem, ast.get_docstring(node) or ""
+
+
+def test_chapters_name_the_code_whose_docstrings_name_them():
+    chapters = {}
+    for path in NOTEBOOKS:
+        for item in links_to_code(path):
+            chapters.setdefault(item, []).append(str(int(path.stem[:2])))
+    expected, found = {}, {}
+    for item, (*others, last) in chapters.items():
+        expected[item] = f"See chapters {', '.join(others)} and {last}." if others else f"See chapter {last}."
+    for name, module, text in docstrings():
+        if "chapter" in text.lower():
+            summary = re.split(r"\n\n\w+\n-+\n", text)[0]
+            found[name, module] = re.sub(r"(?s).*\b(See chapters? [\d, and]+\.)$", r"\1", summary)
+            assert len(re.findall("chapter", text, re.IGNORECASE)) == 1, (name, module)
+    assert found == expected
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_links_to_code_lead_to_the_module_that_defines_it(path):
+    opening = "".join(json.loads(path.read_text())["cells"][0]["source"])
+    for name, module in links_to_code(path):
+        assert (ROOT / "gluon_vae" / f"{module}.py").is_file()
+        item = getattr(importlib.import_module(f"gluon_vae.{module}"), name)
+        assert item.__module__ == f"gluon_vae.{module}"
+        assert f"[`{name if name in gluon_vae.__all__ else f'{module}.{name}'}`](" in opening
+
+
+def test_readme_lists_the_modules_that_every_chapter_names():
+    row = re.compile(r"^\| (\d+) \| \[[^|]+\]\(notebooks/(\w+)\.ipynb\) \| [^|]+ \| ([^|]+) \|$", re.MULTILINE)
+    listed = {}
+    for number, stem, code in row.findall((ROOT / "README.md").read_text()):
+        modules = re.findall(r"\[`(\w+)`\]", code)
+        assert code == ", ".join(f"[`{module}`](gluon_vae/{module}.py)" for module in modules)
+        assert int(number) == int(stem[:2])
+        listed[stem] = sorted(modules)
+    assert listed == {path.stem: sorted({module for _, module in links_to_code(path)}) for path in NOTEBOOKS}
