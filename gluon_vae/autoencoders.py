@@ -116,7 +116,7 @@ class SparseAutoencoder(Autoencoder):
         If an argument or a batch is not as described; the message names it.
     """
 
-    outputs = ("mu", "output", "nll", "penalty")
+    output_names = ("mu", "output", "nll", "penalty")
     kind = Setting(checks.choice(PENALTIES), argument="penalty", fixed=True)
     weight = Setting(checks.positive_number)
     rate = Setting(checks.fraction)
@@ -180,7 +180,7 @@ class DenoisingAutoencoder(Autoencoder):
         If an argument or a batch is not as described; the message names it.
     """
 
-    noise = "corrupted"
+    noise_name = "corrupted"
     corruption = Setting(checks.choice(CORRUPTIONS))
     level = Setting(checks.fraction)
 

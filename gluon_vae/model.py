@@ -81,7 +81,7 @@ class Options(TypedDict, total=False):
 class Model(HybridBlock):
     """An encoder, a decoder and a likelihood; the loss that joins them is what a member of the family adds.
 
-    A member defines ``hybrid_forward``, which returns the per-sample loss, (batch,), and then what ``outputs``
+    A member defines ``hybrid_forward``, which returns the per-sample loss, (batch,), and then what ``output_names``
     names. A call checks what comes in, returns the loss, and keeps the rest on attributes, which so are
     NDArrays in every execution mode. See chapter 4.
 
@@ -100,8 +100,8 @@ class Model(HybridBlock):
         Check pixel values and labels at every call.
     """
 
-    outputs: ClassVar[tuple[str, ...]] = ("mu", "output", "nll")
-    noise: ClassVar[str | None] = None  # the name of what ``draw_noise`` draws, where there is any
+    output_names: ClassVar[tuple[str, ...]] = ("mu", "output", "nll")
+    noise_name: ClassVar[str | None] = None  # the name of what ``draw_noise`` draws, where there is any
 
     n_latent = fixed_size()
     n_output = fixed_size()
@@ -164,12 +164,12 @@ class Model(HybridBlock):
         """
         n_labels = int(self.n_classes is not None)
         labels, given = args[:n_labels], args[n_labels:]
-        if len(labels) < n_labels or len(given) > (self.noise is not None):
+        if len(labels) < n_labels or len(given) > (self.noise_name is not None):
             accepted = ["x", *["y"] * n_labels]
-            calls = [accepted, *([[*accepted, self.noise]] if self.noise else [])]
+            calls = [accepted, *([[*accepted, self.noise_name]] if self.noise_name else [])]
             called = " or ".join(f"net({', '.join(call)})" for call in calls)
             raise ValueError(f"the model must be called as {called}, got {1 + len(args)} arguments")
-        noise = [*given, None][:1] if self.noise else []
+        noise = [*given, None][:1] if self.noise_name else []
         if isinstance(x, sym.Symbol):  # traced inside another block: nothing to keep, no shape to draw by
             return super().forward(x, *noise, *labels)[0]
         if not isinstance(x, nd.NDArray | np.ndarray):
@@ -179,7 +179,7 @@ class Model(HybridBlock):
             (x,) = to_device(self, x)
         inputs = [x, *(self._checked_noise(x, values) for values in noise), *(self._on(x, y) for y in labels)]
         loss, *values = super().forward(*inputs)
-        for name, value in zip(self.outputs, values, strict=True):
+        for name, value in zip(self.output_names, values, strict=True):
             setattr(self, name, value)
         return loss
 
@@ -199,7 +199,7 @@ class Model(HybridBlock):
         if noise is None:
             return self.default_noise(x)
         if noise.shape != self.noise_shape(x):
-            raise ValueError(f"{self.noise} must have shape {self.noise_shape(x)}, got {noise.shape}")
+            raise ValueError(f"{self.noise_name} must have shape {self.noise_shape(x)}, got {noise.shape}")
         return noise
 
     def _on(self, x: nd.NDArray, y: Any) -> nd.NDArray:

@@ -75,8 +75,8 @@ class ComposedVAE(Model):
         output = self._mean(F, self.decoder.mean(F, logits))
         return nll + self.beta * kl, mu, log_var, output, nll, kl
 
-    outputs = ("mu", "log_var", "output", "nll", "kl")
-    noise = "eps"
+    output_names = ("mu", "log_var", "output", "nll", "kl")
+    noise_name = "eps"
     n_samples = Setting(checks.positive_int)
     beta = Setting(checks.positive_number)
 

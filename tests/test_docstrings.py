@@ -4,11 +4,13 @@ import doctest
 import inspect
 import re
 import typing
+from pathlib import Path
 
 import pytest
 
 import gluon_vae
 
+CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 PUBLIC = {name: getattr(gluon_vae, name) for name in gluon_vae.__all__}
 
 
@@ -48,7 +50,7 @@ def test_every_argument_is_explained_where_it_is_taken(name):
 @pytest.mark.parametrize("name", [name for name, item in PUBLIC.items() if inspect.isclass(item)])
 def test_every_model_explains_what_it_keeps_by_itself(name):
     model, text = PUBLIC[name], inspect.getdoc(PUBLIC[name])
-    kept = {*model.outputs, "encoder", "decoder", "config"}
+    kept = {*model.output_names, "encoder", "decoder", "config"}
     assert kept <= described(section(model, "Attributes"))
     assert not re.search(r"\{\w+\}$|\bas in\b|form above", text, re.IGNORECASE | re.MULTILINE)
     assert section(model, "Raises")
@@ -61,3 +63,19 @@ def test_examples_run(name, tmp_path):
     result = doctest.DocTestRunner().run(test)
     assert result.failed == 0
     assert result.attempted or name not in ("VAE", "fit", "generate", "elbo", "load")
+
+
+def test_the_guides_model_is_a_member_of_the_family(sample, tmp_path):
+    code = re.search(r"```python\n(.*?)```", CONTRIBUTING.read_text(), re.DOTALL)[1]
+    names = {}
+    exec(code, names)
+    net = names["SmallCodeAutoencoder"](20, 4, weight=2)
+    net.hybridize()
+    history = gluon_vae.fit(net, sample.x_train[:200], n_epochs=2, checkpoint=tmp_path / "checkpoint", progress=False)
+    assert history["train_loss"][1] < history["train_loss"][0]
+    again = gluon_vae.load(tmp_path / "checkpoint", names["SmallCodeAutoencoder"](20, 4))
+    x = sample.x_test[:5]
+    assert (gluon_vae.encode(again, x) == gluon_vae.encode(net, x)).all()
+    loss = net(x).asnumpy()
+    code = gluon_vae.encode(net, x)
+    assert loss == pytest.approx(net.nll.asnumpy() + 2 * (code**2).sum(axis=1), rel=1e-5)
