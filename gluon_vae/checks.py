@@ -80,6 +80,12 @@ def choice(accepted: Sequence[str]) -> Callable[[str, Any], str]:
     return lambda name, value: one_of(name, value, accepted)
 
 
+def of_type(name: str, value: Any, *types: type) -> None:
+    """Accept an object of one of several types."""
+    if not isinstance(value, types):
+        raise ValueError(f"{name} must be {' or '.join(kind.__name__ for kind in types)}, got {shown(value)}")
+
+
 def flag(name: str, value: Any) -> bool:
     """Accept True or False."""
     if not isinstance(value, bool | np.bool_):
@@ -96,7 +102,7 @@ def one_of(name: str, value: Any, accepted: Sequence[str]) -> str:
 
 def finite_array(name: str, value: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Accept a non-empty array of finite real numbers, of the given shape if there is one, as float64."""
-    value = to_numpy(value) if isinstance(value, nd.NDArray) else np.asarray(value)
+    value = to_numpy(value) if isinstance(value, nd.NDArray) else unmasked(name, value)
     if value.dtype.kind not in "fiu":
         raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
     if value.size == 0 or (shape is not None and value.shape != shape):
@@ -111,8 +117,15 @@ def _finite(name: str, x: np.ndarray) -> np.ndarray:
     return x
 
 
+def unmasked(name: str, x: Any) -> np.ndarray:
+    """Accept what makes an array, without masked values."""
+    if isinstance(x, np.ma.MaskedArray) and np.any(x.mask):
+        raise ValueError(f"{name} must have no masked values: what is behind a mask would be used")
+    return np.asarray(x)
+
+
 def _rows(name: str, x: Any, width: int | None, meaning: str) -> np.ndarray | nd.NDArray:
-    x = x if isinstance(x, nd.NDArray) else np.asarray(x)
+    x = x if isinstance(x, nd.NDArray) else unmasked(name, x)
     if np.dtype(x.dtype).kind != "f":
         raise ValueError(f"{name} must be floating point, got dtype {np.dtype(x.dtype)}")
     if x.ndim != 2 or x.shape[0] == 0 or (width is not None and x.shape[1] != width):
@@ -148,9 +161,11 @@ def images(name: str, x: Any, n_output: int | None = None, *, values: bool = Tru
     return x
 
 
-def codes(name: str, z: Any, n_latent: int | None = None) -> np.ndarray:
-    """Accept a non-empty, finite floating-point array (n, n_latent)."""
-    return _finite(name, to_numpy(_rows(name, z, n_latent, "n_latent")))
+def codes(name: str, z: Any, n_latent: int | None = None, dtype: Any = None) -> np.ndarray:
+    """Accept a non-empty floating-point array (n, n_latent) that is finite, also as the dtype that is computed in."""
+    z = to_numpy(_rows(name, z, n_latent, "n_latent"))
+    with np.errstate(over="ignore"):
+        return _finite(name, z if dtype is None else z.astype(dtype, copy=False))
 
 
 def labels(name: str, y: Any, n: int, n_classes: int | None = 10, *, values: bool = True) -> Any:
@@ -169,7 +184,7 @@ def labels(name: str, y: Any, n: int, n_classes: int | None = 10, *, values: boo
     from_ndarray = isinstance(y, nd.NDArray)
     if from_ndarray and not values and y.shape == (n,):
         return y
-    y = to_numpy(y) if from_ndarray else np.asarray(y)
+    y = to_numpy(y) if from_ndarray else unmasked(name, y)
     whole = y.dtype.kind in "iu" or (from_ndarray and np.array_equal(y, np.floor(y)))
     if not whole or y.shape != (n,) or (n and (y.min() < 0 or y.max() >= n_classes)):
         raise ValueError(

@@ -13,9 +13,12 @@ from scipy.linalg import solve_triangular
 from . import checks
 
 
-def _excess(ratio: np.ndarray) -> np.ndarray:
-    """``r - 1 - log r``, at least 0. The subtraction of 1 comes first: near r = 1 it is exact."""
-    return (ratio - 1) - np.log(ratio)
+def _excess(scale: np.ndarray) -> np.ndarray:
+    """``s^2 - 1 - log s^2``, at least 0, of a ratio of standard deviations.
+
+    The subtraction of 1 comes first: near s = 1 it is exact. Of a ratio of variances less would be within range.
+    """
+    return (scale - 1) * (scale + 1) - 2 * np.log(scale)
 
 
 def _cholesky(name: str, cov: np.ndarray) -> np.ndarray:
@@ -67,7 +70,7 @@ def kl_gaussian(mu_q: ArrayLike, cov_q: ArrayLike, mu_p: ArrayLike, cov_p: Array
     factor_q, factor_p = _cholesky("cov_q", cov_q), _cholesky("cov_p", cov_p)
     relative = solve_triangular(factor_p, factor_q, lower=True)
     shift = solve_triangular(factor_p, mu_p - mu_q, lower=True)
-    volume = _excess(np.diag(relative) ** 2).sum()
+    volume = _excess(np.diag(relative)).sum()
     return float(0.5 * (volume + np.sum(np.tril(relative, -1) ** 2) + np.sum(shift**2)))
 
 
@@ -107,5 +110,7 @@ def kl_diagonal_gaussian(
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise ValueError(f"mu_q, var_q, mu_p and var_p must broadcast together, got shapes {shapes}") from None
     mu_q, var_q, mu_p, var_p = arrays.values()
-    terms = _excess(var_q / var_p) + (mu_q - mu_p) ** 2 / var_p
+    std_p = np.sqrt(var_p)
+    with np.errstate(over="ignore"):  # a divergence beyond the numbers is infinite
+        terms = _excess(np.sqrt(var_q) / std_p) + ((mu_q - mu_p) / std_p) ** 2
     return 0.5 * np.sum(np.atleast_1d(terms), axis=-1)

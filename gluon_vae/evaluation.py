@@ -9,15 +9,15 @@ import numpy as np
 from scipy.special import logsumexp
 from tqdm import tqdm
 
-import mxnet as mx
 from mxnet import nd
 from mxnet.gluon import HybridBlock
 
 from . import checks
-from .arrays import BATCH_SIZE, batches, in_batches
+from .arrays import batches, in_batches, rows_per_call
 from .contract import inputs_of, terms, unchecked
+from .generator import seeded
 
-DECODED, MAX_DRAWS = 5000, 500
+DECODED, MAX_DRAWS = 5000, 500  # codes decoded at once, if they fit in memory, and how many of one image
 
 
 class Estimate(NamedTuple):
@@ -38,7 +38,7 @@ class Estimate(NamedTuple):
         return f"{self.mean:.1f} ± {self.standard_error:.1f}"
 
 
-def loss_terms(net: HybridBlock, *inputs: nd.NDArray, batch_size: int = BATCH_SIZE) -> dict[str, np.ndarray]:
+def loss_terms(net: HybridBlock, *inputs: nd.NDArray) -> dict[str, np.ndarray]:
     """Evaluate the loss and its terms on every image, z sampled once from MXNet's generator.
 
     Parameters
@@ -47,8 +47,6 @@ def loss_terms(net: HybridBlock, *inputs: nd.NDArray, batch_size: int = BATCH_SI
         A model that keeps the contract.
     inputs : NDArrays
         Checked images, (n, n_output), on the model's device, and labels, (n,), where it takes them.
-    batch_size : int
-        Images per call.
 
     Returns
     -------
@@ -56,13 +54,13 @@ def loss_terms(net: HybridBlock, *inputs: nd.NDArray, batch_size: int = BATCH_SI
         ``loss`` and those of its terms that the model has, (n,) float64, nats per image.
     """
     parts: dict[str, list[np.ndarray]] = {}
-    for batch in batches(inputs, batch_size):
+    for batch in batches(inputs, rows_per_call(net, inputs)):
         for name, value in terms(net, net(*batch)).items():
             parts.setdefault(name, []).append(value.asnumpy())
     return {name: np.concatenate(values).astype(np.float64) for name, values in parts.items()}
 
 
-def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: int = 0) -> Estimate:
+def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: int | None = 0) -> Estimate:
     """Estimate the ELBO of each image with z drawn from the posterior, never z = mu.
 
     E_q[log p(x|z)] - KL(q(z|x) || p(z)) (Kingma and Welling 2014, equation 7): a lower bound of
@@ -79,8 +77,8 @@ def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: i
         Their labels, for a conditional model, which then gives a bound of log p(x|y).
     n_samples : int
         Evaluations per image that are averaged, each with fresh draws of z.
-    seed : int
-        Seeds MXNet's global random generator.
+    seed : int, optional
+        Seeds MXNet's global random generator for the call, which leaves it moved on; None draws from it as it is.
 
     Returns
     -------
@@ -101,21 +99,19 @@ def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: i
     ((1000,), True)
     """
     inputs = inputs_of(net, x, y)
-    checks.positive_int("n_samples", n_samples)
-    mx.random.seed(checks.non_negative_int("seed", seed))
-    surplus = getattr(net, "beta", 1.0) - 1
+    n_samples = checks.positive_int("n_samples", n_samples)
     draws = []
-    with unchecked(net):
+    with unchecked(net), seeded(seed):
         for _ in range(n_samples):
             values = loss_terms(net, *inputs)
             if "kl" not in values:
                 raise ValueError(f"net must be a VAE, got {type(net).__name__}, which has no KL and no ELBO")
-            draws.append(surplus * values["kl"] - values["loss"])
+            draws.append(-(values["nll"] + values["kl"]))
     return Estimate.of(np.mean(draws, axis=0))
 
 
 def log_likelihood(
-    net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1000, seed: int = 0, progress: bool = True
+    net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1000, seed: int | None = 0, progress: bool = True
 ) -> Estimate:
     """Estimate log p(x) of each image by importance sampling from the posterior q(z|x).
 
@@ -133,8 +129,8 @@ def log_likelihood(
         Their labels, for a conditional model: the estimate is then of log p(x|y).
     n_samples : int
         Draws of z per image.
-    seed : int
-        Seeds MXNet's global random generator.
+    seed : int, optional
+        Seeds MXNet's global random generator for the call, which leaves it moved on; None draws from it as it is.
     progress : bool
         Show a bar over the images.
 
@@ -148,19 +144,19 @@ def log_likelihood(
     ValueError
         If an argument is not as described, or the model is no VAE.
     """
+    inputs = inputs_of(net, x, y)
     if not hasattr(net, "nll_given"):
         raise ValueError(f"net must be a VAE with nll_given(x, z), got {type(net).__name__}")
-    inputs = inputs_of(net, x, y)
     n_samples = checks.positive_int("n_samples", n_samples)
-    mx.random.seed(checks.non_negative_int("seed", seed))
-    # Memory is bounded by decoding at most DECODED codes at a time: a few draws of many images,
-    # or many draws of a few.
-    chunk = min(n_samples, MAX_DRAWS)
+    # Memory is bounded by how many codes are decoded at a time: a few draws of many images, or many
+    # draws of a few.
+    code = nd.zeros((1, net.n_latent), ctx=inputs[0].context, dtype=inputs[0].dtype)
+    decoded = rows_per_call(net.decoder.logits, (code, *inputs[1:]), DECODED)
+    chunk = min(n_samples, MAX_DRAWS, decoded)
     values = []
-    with tqdm(
-        total=len(inputs[0]), desc="log p(x)", unit="image", disable=not progress, leave=sys.stderr.isatty()
-    ) as bar:
-        for batch in batches(inputs, max(1, DECODED // chunk)):
+    bar = tqdm(total=len(inputs[0]), desc="log p(x)", unit="image", disable=not progress, leave=sys.stderr.isatty())
+    with seeded(seed), bar:
+        for batch in batches(inputs, max(1, decoded // chunk)):
             parts = [
                 _log_weights(net, *batch, n_samples=min(chunk, n_samples - k)) for k in range(0, n_samples, chunk)
             ]
@@ -241,7 +237,8 @@ def active_units(net: HybridBlock, x: Any, y: Any = None, *, threshold: float = 
 
 
 def _posterior(net: HybridBlock, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    encoded = in_batches(net.encoder, *inputs_of(net, x, y)).astype(np.float64)
+    inputs = inputs_of(net, x, y)
+    encoded = in_batches(net.encoder, *inputs).astype(np.float64)
     if encoded.shape[1] != 2 * net.n_latent:
         raise ValueError(f"net must be a VAE, got {type(net).__name__}, whose encoder gives no variance")
     mu, log_var = np.split(encoded, 2, axis=1)

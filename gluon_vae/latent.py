@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-import mxnet as mx
 from mxnet import nd
 from mxnet.gluon import HybridBlock
 
 from . import checks
 from .arrays import in_batches, to_device
-from .contract import inputs_of
+from .contract import check_ready, inputs_of
+from .generator import seeded
 
 PIXELS = ("mean", "sample")
+MAX_SIGMA = 37
 
 
 def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
@@ -42,10 +43,11 @@ def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
     ValueError
         If an argument is not as described; the message names it.
     """
-    return in_batches(net.encoder, *inputs_of(net, x, y))[:, : net.n_latent].copy()
+    inputs = inputs_of(net, x, y)
+    return in_batches(net.encoder, *inputs)[:, : net.n_latent].copy()
 
 
-def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", seed: int = 0) -> np.ndarray:
+def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", seed: int | None = 0) -> np.ndarray:
     """Decode latent codes to images.
 
     See chapters 3, 4 and 9.
@@ -62,8 +64,9 @@ def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", s
         The mean of p(x|z), which is what pictures mostly show, or a draw from it, which is what the
         model says an image is: pixels 0 or 1 under a Bernoulli likelihood, noisy ones, not confined
         to [0, 1], under a Gaussian.
-    seed : int
-        Seeds MXNet's global random generator if pixels are drawn.
+    seed : int, optional
+        Seeds MXNet's global random generator if pixels are drawn, and leaves it moved on; None draws from it
+        as it is.
 
     Returns
     -------
@@ -85,8 +88,9 @@ def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", s
     inputs = _codes(net, z, y)
     if checks.one_of("pixels", pixels, PIXELS) == "mean":
         return in_batches(net.decoder, *inputs)
-    mx.random.seed(checks.non_negative_int("seed", seed))
-    return in_batches(lambda *batch: net.likelihood.sample(net.decoder.logits(*batch)), *inputs)
+    logits = net.decoder.logits
+    with seeded(seed):
+        return in_batches(lambda *batch: net.likelihood.sample(logits(*batch)), *inputs, cost_of=logits)
 
 
 def pixel_variance(net: HybridBlock, z: Any, y: Any = None) -> np.ndarray:
@@ -113,8 +117,8 @@ def pixel_variance(net: HybridBlock, z: Any, y: Any = None) -> np.ndarray:
     ValueError
         If an argument is not as described; the message names it.
     """
-    logits = net.decoder.logits
-    return in_batches(lambda *batch: net.likelihood.variance(logits(*batch)), *_codes(net, z, y))
+    inputs, logits = _codes(net, z, y), net.decoder.logits
+    return in_batches(lambda *batch: net.likelihood.variance(logits(*batch)), *inputs, cost_of=logits)
 
 
 def reconstruct(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
@@ -197,16 +201,24 @@ def latent_grid(n: int = 20, n_sigma: float = 3.0) -> tuple[np.ndarray, np.ndarr
     ValueError
         If an argument is not as described; the message names it.
     """
-    checks.positive_int("n", n)
-    checks.positive_number("n_sigma", n_sigma)
-    ticks = norm.ppf(np.linspace(norm.cdf(-n_sigma), norm.cdf(n_sigma), n))
+    n, n_sigma = checks.positive_int("n", n), checks.positive_number("n_sigma", n_sigma)
+    if n_sigma > MAX_SIGMA:
+        raise ValueError(
+            f"n_sigma must be at most {MAX_SIGMA}, beyond which a float64 has no probability, got {n_sigma}"
+        )
+    # One half, and its mirror image: near 1, probabilities are too coarse.
+    tail = norm.cdf(-n_sigma)
+    lower = norm.ppf(tail + (1 - 2 * tail) * np.arange(n // 2) / max(1, n - 1))
+    ticks = np.concatenate([lower, np.zeros(n % 2), -lower[::-1]])
     z1, z2 = np.meshgrid(ticks, ticks[::-1])
     return np.stack([z1.ravel(), z2.ravel()], axis=1).astype(np.float32), ticks
 
 
 def _codes(net: HybridBlock, z: Any, y: Any) -> tuple[nd.NDArray, ...]:
     """Return what the decoder is called on: checked codes and, where it takes them, labels."""
-    z = checks.codes("z", z, net.n_latent)
+    check_ready(net)
+    dtype = next(iter(net.collect_params().values())).dtype
+    z = checks.codes("z", z, net.n_latent, dtype)
     if y is not None and np.ndim(y) == 0:
         y = np.full(len(z), y)
     y = checks.labels("y", y, len(z), getattr(net, "n_classes", None))

@@ -11,7 +11,7 @@ from mxnet import nd, sym
 from mxnet.gluon import HybridBlock, nn
 
 from . import checks, likelihoods
-from .arrays import Array, to_device
+from .arrays import Array, to_device, traced_shapes
 from .layers import Decoder
 
 Value = TypeVar("Value")
@@ -103,6 +103,8 @@ class Model(HybridBlock):
     output_names: ClassVar[tuple[str, ...]] = ("mu", "output", "nll")
     noise_name: ClassVar[str | None] = None  # the name of what ``draw_noise`` draws, where there is any
 
+    code_columns: ClassVar[int] = 1  # what the encoder gives for each latent dimension
+
     n_latent = fixed_size()
     n_output = fixed_size()
     n_classes: Setting[int | None] = Setting(checks.optional(checks.positive_int), fixed=True)
@@ -134,6 +136,9 @@ class Model(HybridBlock):
             self.likelihood = p_x
             logits = self._network("decoder", decoder, (n_maps or 1) * self.n_output)
             self.decoder = Decoder(logits, self.n_output, n_maps)
+        self._check_columns("encoder", self.encoder, self.n_output, self.code_columns * self.n_latent)
+        if n_maps is not None:
+            self._check_columns("decoder", logits, self.n_latent, n_maps * self.n_output)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -198,9 +203,25 @@ class Model(HybridBlock):
     def _checked_noise(self, x: nd.NDArray, noise: Any) -> nd.NDArray | None:
         if noise is None:
             return self.default_noise(x)
+        if not isinstance(noise, nd.NDArray | np.ndarray):
+            raise ValueError(f"{self.noise_name} must be an NDArray or a NumPy array, got {type(noise).__name__}")
         if noise.shape != self.noise_shape(x):
             raise ValueError(f"{self.noise_name} must have shape {self.noise_shape(x)}, got {noise.shape}")
+        if isinstance(noise, np.ndarray):
+            with np.errstate(over="ignore"):
+                noise = nd.array(noise, ctx=x.context, dtype=x.dtype)
+        if self.check_input and not nd.multi_all_finite(noise, num_arrays=1).asscalar():
+            raise ValueError(f"{self.noise_name} must be finite, got NaN or infinity")
         return noise
+
+    def _check_columns(self, name: str, network: HybridBlock, n_input: int, n_columns: int) -> None:
+        label = () if self.n_classes is None else ((1,),)
+        shapes = traced_shapes(network, (1, n_input), *label)
+        if shapes is not None and shapes[-1] != (1, n_columns):
+            raise ValueError(
+                f"{name} must map (batch, {n_input}) to (batch, {n_columns}), got an output of shape "
+                f"(batch, {', '.join(map(str, shapes[-1][1:]))})"
+            )
 
     def _on(self, x: nd.NDArray, y: Any) -> nd.NDArray:
         """Return labels, checked, beside ``x``."""

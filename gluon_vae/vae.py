@@ -77,6 +77,7 @@ class ComposedVAE(Model):
 
     output_names = ("mu", "log_var", "output", "nll", "kl")
     noise_name = "eps"
+    code_columns = 2
     n_samples = Setting(checks.positive_int)
     beta = Setting(checks.positive_number)
 
