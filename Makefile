@@ -73,6 +73,7 @@ soak: .venv/.dev
 lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
@@ -92,7 +93,7 @@ bench: .venv/.run
 	$(BIN)/python benchmarks/run.py --data $(DATA) $(ARGS)
 
 clean:
-	rm -rf .venv benchmarks/.venv-* out build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv benchmarks/.venv-* out build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # What running needs comes first and alone, so that the first picture comes soon.

@@ -10,6 +10,8 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock, Parameter
 
 from . import compiled_adam
+from .arrays import to_numpy
+from .contract import is_initialized
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 # Pixels that are almost never on have almost no gradient, and Adam's moments for them decay into
@@ -23,11 +25,11 @@ def rule(
     mean: np.ndarray,
     square: np.ndarray,
     rate: float,
+    decay: float,
     scale: float,
     gain1: float,
     gain2: float,
     epsilon: float,
-    decay: float,
 ) -> None:
     """Move a parameter by one step, number by number, its moments with it (Kingma and Ba 2015, algorithm 1).
 
@@ -39,11 +41,13 @@ def rule(
         The parameter, its summed gradient, and its two moments, which are running means of the
         gradient and of its square.
     rate : float
-        The step size, corrected for moments that start at 0.
+        The step size, corrected for moments that start at 0, times the parameter's ``lr_mult``.
+    decay : float
+        WEIGHT_DECAY times the parameter's ``wd_mult``.
     scale : float
         One over the number of images that the gradient is a sum over.
-    gain1, gain2, epsilon, decay : float
-        1 - BETA1, 1 - BETA2, EPSILON and WEIGHT_DECAY.
+    gain1, gain2, epsilon : float
+        1 - BETA1, 1 - BETA2 and EPSILON.
     """
     for i in range(weight.size):
         g = scale * gradient[i] + decay * weight[i]
@@ -61,28 +65,34 @@ class Adam:
     Parameters
     ----------
     net : HybridBlock
-        An initialised block; its parameters are updated in place, where they are.
+        An initialised block; its parameters are updated in place, where they are. Gluon's ``lr_mult``, ``wd_mult``
+        and ``grad_req`` of each are heeded.
     """
 
     def __init__(self, net: HybridBlock) -> None:
-        names: dict[Parameter, str] = {}
-        for name, parameter in net._collect_params_with_prefix().items():
-            if parameter.grad_req != "null":
-                names.setdefault(parameter, name)  # one that several blocks share has a name in each
-        self._parameters, self._names = list(names), list(names.values())
-        self._mean = [nd.zeros_like(parameter.data()) for parameter in self._parameters]
-        self._square = [nd.zeros_like(parameter.data()) for parameter in self._parameters]
+        self._net = net
+        self._moments: dict[str, tuple[nd.NDArray, nd.NDArray]] = {}
         self.n_steps = 0
         self.settle()
 
     def settle(self) -> None:
-        """Wait for all that is queued, and find out where the arrays are.
+        """Wait for all that is queued, and find out what is trained, and where the arrays are.
 
-        To be called when anything but training may have touched the block: its arrays may have been replaced.
+        To be called when anything but training may have touched the block: its arrays may have been replaced,
+        parameters frozen or freed, their ``lr_mult`` or ``wd_mult`` changed.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing to train, or it is not as it has to be; names the parameter.
         """
         nd.waitall()
+        self._trained = trained_parameters(self._net)
+        for name, parameter in self._trained.items():
+            if name not in self._moments:
+                self._moments[name] = nd.zeros_like(parameter.data()), nd.zeros_like(parameter.data())
         self._arrays = self._of_parameters()
-        constants = (1 - BETA1, 1 - BETA2, EPSILON, WEIGHT_DECAY)
+        constants = (1 - BETA1, 1 - BETA2, EPSILON)
         # The seam: what cannot be compiled is left to MXNet's operator, with the same result.
         self._compiled, self._left_to_mxnet = compiled_adam.updates(rule, constants, self._arrays)
 
@@ -95,8 +105,9 @@ class Adam:
             If their arrays were replaced or moved since they were found; ``settle`` is to be called after that.
         """
         nd.waitall()
-        same = all(now is then for pair in zip(self._of_parameters(), self._arrays) for now, then in zip(*pair))
-        if not same or any(update.moved() for update in self._compiled):
+        pairs = zip(self._of_parameters(), self._arrays)
+        replaced = any(now is not then for after, before in pairs for now, then in zip(after[:4], before[:4]))
+        if replaced or any(update.moved() for update in self._compiled):
             raise RuntimeError("the arrays of parameters or gradients were replaced or moved while they were updated")
 
     def step(self, learning_rate: float, batch_size: int) -> None:
@@ -105,40 +116,70 @@ class Adam:
         rate = learning_rate * math.sqrt(1 - BETA2**self.n_steps) / (1 - BETA1**self.n_steps)
         for update in self._compiled:
             update.queue(rate, 1 / batch_size)
-        for arrays in self._left_to_mxnet:
+        for weight, gradient, mean, square, rate_mult, decay in self._left_to_mxnet:
             nd.adam_update(
-                *arrays,
-                out=arrays[0],
-                lr=rate,
+                weight,
+                gradient,
+                mean,
+                square,
+                out=weight,
+                lr=rate * rate_mult,
                 beta1=BETA1,
                 beta2=BETA2,
                 epsilon=EPSILON,
-                wd=WEIGHT_DECAY,
+                wd=decay,
                 rescale_grad=1 / batch_size,
             )
 
     def _of_parameters(self) -> list[compiled_adam.Arrays]:
         return [
-            (parameter.data(), parameter.grad(), mean, square)
-            for parameter, mean, square in zip(self._parameters, self._mean, self._square)
+            compiled_adam.Arrays(p.data(), p.grad(), *self._moments[name], p.lr_mult, p.wd_mult * WEIGHT_DECAY)
+            for name, p in self._trained.items()
         ]
 
     def gradients(self) -> dict[str, nd.NDArray]:
         """Return the gradients that the next step will use, by name, not copied."""
-        return {name: parameter.grad() for name, parameter in zip(self._names, self._parameters)}
+        return {name: parameter.grad() for name, parameter in self._trained.items()}
 
     def weights(self) -> dict[str, nd.NDArray]:
         """Return the parameters that are updated, by name, not copied."""
-        return {name: parameter.data() for name, parameter in zip(self._names, self._parameters)}
+        return {name: parameter.data() for name, parameter in self._trained.items()}
 
     def moments(self) -> dict[str, np.ndarray]:
         """Return copies of the moments, two per parameter."""
-        means = {f"{name}/mean": array.asnumpy() for name, array in zip(self._names, self._mean)}
-        return means | {f"{name}/square": array.asnumpy() for name, array in zip(self._names, self._square)}
+        means = {f"{name}/mean": to_numpy(mean) for name, (mean, _) in self._moments.items()}
+        return means | {f"{name}/square": to_numpy(square) for name, (_, square) in self._moments.items()}
 
     def restore(self, moments: dict[str, np.ndarray], n_steps: int) -> None:
         """Go on from moments saved after ``n_steps`` steps."""
-        for kind, arrays in (("mean", self._mean), ("square", self._square)):
-            for name, array in zip(self._names, arrays):
-                array[:] = nd.array(moments[f"{name}/{kind}"], dtype=array.dtype)
+        for name, arrays in self._moments.items():
+            for kind, array in zip(("mean", "square"), arrays):
+                nd.from_numpy(moments[f"{name}/{kind}"].astype(array.dtype)).copyto(array)
         self.n_steps = n_steps
+
+
+def trained_parameters(net: HybridBlock) -> dict[str, Parameter]:
+    """Return the parameters of a block that training changes, by name.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one adds up its gradients, or is on several devices, of which one would be trained.
+    """
+    parameters: dict[Parameter, str] = {}
+    placed = is_initialized(net)
+    for name, parameter in net._collect_params_with_prefix().items():
+        if parameter.grad_req != "null":
+            parameters.setdefault(parameter, name)  # one that several blocks share has a name in each
+    for parameter, name in parameters.items():
+        if parameter.grad_req != "write":
+            raise ValueError(
+                f"net must have grad_req 'write' or 'null' everywhere, got {parameter.grad_req!r} for {name}"
+            )
+        if placed and len(parameter.list_ctx()) > 1:
+            raise ValueError(
+                f"net must be on one device, got {name} on {parameter.list_ctx()}: see kvstore for several"
+            )
+    if not parameters:
+        raise ValueError("net must have a parameter to train, got none, or all of them with grad_req 'null'")
+    return {name: parameter for parameter, name in parameters.items()}

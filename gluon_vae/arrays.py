@@ -1,18 +1,21 @@
-"""Arrays on their way to a model and back: moved to its device, cut into batches."""
+"""Arrays on their way to a model and back: moved to its device, cut into batches that fit in memory."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 import mxnet as mx
 from mxnet import nd, sym
+from mxnet.base import MXNetError
 from mxnet.gluon import Block
 
 Array = nd.NDArray | sym.Symbol  # what a model computes on: arrays in a call, symbols while it is traced
 
-BATCH_SIZE = 1000  # images per call where nothing is trained
+BATCH_SIZE = 1000  # images per call where nothing is trained, if they fit
+BUDGET = 512 << 20  # bytes that a call may keep, more or less: all that is computed on the way, in float32
 
 
 def device_of(net: Block) -> mx.Context:
@@ -36,19 +39,65 @@ def to_device(net: Block, *arrays: np.ndarray | nd.NDArray) -> tuple[nd.NDArray,
     return tuple(moved)
 
 
+def to_numpy(array: np.ndarray | nd.NDArray) -> np.ndarray:
+    """Return an array as NumPy's: what is not on this side is copied, by the thread that computes.
+
+    ``asnumpy`` would have the caller's thread copy, with what follows from that (``openmp``).
+    """
+    if isinstance(array, np.ndarray):
+        return array
+    if 0 in (array.ndim, array.size):  # for which MXNet has no copying
+        return array.asnumpy()
+    result = np.empty(array.shape, array.dtype)
+    shared = nd.from_numpy(result.view())  # the view is made read-only, not the result
+    array.copyto(shared)
+    shared.wait_to_read()
+    return result
+
+
 def batches(arrays: Sequence[nd.NDArray], batch_size: int) -> Iterator[list[nd.NDArray]]:
     """Cut arrays of equal length into consecutive batches; the last one may be smaller."""
     for start in range(0, len(arrays[0]), batch_size):
         yield [array[start : start + batch_size] for array in arrays]
 
 
-def in_batches(function: Callable[..., nd.NDArray], *inputs: nd.NDArray) -> np.ndarray:
-    """Call a function on consecutive batches; return all that it gives, in one array."""
-    outputs = [function(*batch) for batch in batches(inputs, BATCH_SIZE)]  # queued, not waited for
+def traced_shapes(block: Block, *shapes: tuple[int, ...]) -> list[tuple[int, ...]] | None:
+    """Return the shapes of all that a block computes from inputs of given shapes, its output last, without computing.
+
+    None if it cannot be traced: a block may look at values or shapes, unless it is hybridized.
+    """
+    given = {f"input{i}": shape for i, shape in enumerate(shapes)}
+    try:
+        steps = block(*map(sym.var, given)).get_internals()
+        _, traced, _ = steps.infer_shape(**given)
+    except (AssertionError, AttributeError, TypeError, ValueError, MXNetError):
+        return None
+    parameters = set(steps.list_arguments()) - set(given)
+    return [shape for name, shape in zip(steps.list_outputs(), traced or []) if name not in parameters] or None
+
+
+def rows_per_call(block: Block, inputs: Sequence[nd.NDArray], at_most: int = BATCH_SIZE) -> int:
+    """Return how many rows of its inputs a block is called on at once, by what one row costs in memory.
+
+    The cost is that of all arrays from input to output. A block that cannot be traced is taken for one that keeps
+    fifty times its input.
+    """
+    shapes = [(1, *array.shape[1:]) for array in inputs]
+    numbers = sum(map(math.prod, traced_shapes(block, *shapes) or 50 * shapes))
+    return max(1, min(at_most, BUDGET // (4 * max(1, numbers))))
+
+
+def in_batches(function: Callable[..., nd.NDArray], *inputs: nd.NDArray, cost_of: Block | None = None) -> np.ndarray:
+    """Call a function on consecutive batches; return all that it gives, in one array.
+
+    ``cost_of`` is the block that the function calls, where the function is none itself.
+    """
+    size = rows_per_call(cost_of or function, inputs)
+    outputs = [function(*batch) for batch in batches(inputs, size)]  # queued, not waited for
     result = np.empty((len(inputs[0]), *outputs[0].shape[1:]), outputs[0].dtype)
-    # Queued as well: each part is copied once, as soon as it is computed. The view is made read-only, not the result.
+    # Queued as well: each part is copied once, as soon as it is computed.
     shared = nd.from_numpy(result.view())
-    for output, (rows,) in zip(outputs, batches([shared], BATCH_SIZE)):
+    for output, (rows,) in zip(outputs, batches([shared], size)):
         output.copyto(rows)
     shared.wait_to_read()
     return result

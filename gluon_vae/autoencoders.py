@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
+from typing import Unpack
 
 from mxnet import autograd, nd
 from mxnet.gluon import nn
@@ -13,7 +13,7 @@ from .arrays import Array
 from .docstrings import filled
 from .layers import ACTIVATIONS, mlp
 from .losses import bernoulli_kl
-from .model import Model, Setting, fixed_size
+from .model import Model, Options, Setting, fixed_size
 
 PENALTIES = ("l1", "kl")
 CORRUPTIONS = ("gaussian", "masking")
@@ -26,7 +26,7 @@ class Autoencoder(Model):
 
     Calling it on x, (batch, n_output), returns the per-sample loss, shape (batch,): the negative
     log-likelihood of the image given its code, in nats. There is no distribution over codes,
-    hence no ELBO and no prior to draw from.
+    hence no ELBO and no prior to draw from. See chapter 8.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Autoencoder(Model):
         n_layers: int = 1,
         n_output: int = 784,
         act_type: str = "relu",
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
         self.n_hidden, self.n_layers, self.act_type = n_hidden, n_layers, act_type
         super().__init__(
@@ -69,15 +69,11 @@ class Autoencoder(Model):
             **options,
         )
 
-    def hybrid_forward(self, F: ModuleType, x: Array) -> tuple[Array, ...]:
-        code, output, nll = self._autoencode(F, x, x)
-        return nll, code, output, F.identity(nll)
-
-    def _autoencode(self, F: ModuleType, x: Array, target: Array) -> tuple[Array, Array, Array]:
-        """Encode ``x`` and measure the decoding against ``target``."""
-        code = self.encoder(x)
+    def hybrid_forward(self, F: ModuleType, x: Array, seen: Array | None = None) -> tuple[Array, ...]:
+        code = self.encoder(x if seen is None else seen)
         logits = self.decoder.logits(code)
-        return code, self.decoder.mean(F, logits), self.likelihood(logits, target)
+        nll = self.likelihood(logits, x)
+        return nll, code, self.decoder.mean(F, logits), F.identity(nll)
 
 
 @filled
@@ -90,6 +86,8 @@ class SparseAutoencoder(Autoencoder):
     - 'kl': the code passes a sigmoid; ``sum_j KL(rate || mean of unit j)``, the mean over the batch,
       each unit a Bernoulli variable that should be on with probability ``rate`` (Ng 2011). Every
       image of a batch carries the same penalty, so here the loss of an image depends on its batch.
+
+    See chapter 8.
 
     Parameters
     ----------
@@ -118,7 +116,7 @@ class SparseAutoencoder(Autoencoder):
         If an argument or a batch is not as described; the message names it.
     """
 
-    outputs = ("mu", "output", "nll", "penalty")
+    output_names = ("mu", "output", "nll", "penalty")
     kind = Setting(checks.choice(PENALTIES), argument="penalty", fixed=True)
     weight = Setting(checks.positive_number)
     rate = Setting(checks.fraction)
@@ -134,15 +132,15 @@ class SparseAutoencoder(Autoencoder):
         penalty: str = "l1",
         weight: float | None = None,
         rate: float = 0.05,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
         self.kind, self.rate = penalty, rate
         self.weight = DEFAULT_WEIGHTS[penalty] if weight is None else weight
         super().__init__(n_hidden, n_latent, n_layers, n_output, act_type, **options)
         self.encoder.add(nn.Activation("relu" if penalty == "l1" else "sigmoid"))
 
-    def hybrid_forward(self, F: ModuleType, x: Array) -> tuple[Array, ...]:
-        code, output, nll = self._autoencode(F, x, x)
+    def hybrid_forward(self, F: ModuleType, x: Array, seen: Array | None = None) -> tuple[Array, ...]:
+        nll, code, output, _ = super().hybrid_forward(F, x)
         if self.kind == "l1":
             penalty = F.sum(code, axis=1)
         else:
@@ -157,7 +155,7 @@ class DenoisingAutoencoder(Autoencoder):
 
     Images are corrupted in training mode (``autograd.record``) only, and the loss, (batch,) nats, is measured
     against the clean ones: the reconstruction has to know what digits look like. ``net(x, corrupted)`` gives the
-    encoder images that were corrupted elsewhere.
+    encoder images that were corrupted elsewhere. See chapter 8.
 
     Parameters
     ----------
@@ -182,7 +180,7 @@ class DenoisingAutoencoder(Autoencoder):
         If an argument or a batch is not as described; the message names it.
     """
 
-    noise = "corrupted"
+    noise_name = "corrupted"
     corruption = Setting(checks.choice(CORRUPTIONS))
     level = Setting(checks.fraction)
 
@@ -196,7 +194,7 @@ class DenoisingAutoencoder(Autoencoder):
         *,
         corruption: str = "masking",
         level: float = 0.5,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
         self.corruption, self.level = corruption, level
         super().__init__(n_hidden, n_latent, n_layers, n_output, act_type, **options)
@@ -215,7 +213,3 @@ class DenoisingAutoencoder(Autoencoder):
     def default_noise(self, x: nd.NDArray) -> nd.NDArray:
         """Return what the encoder sees if nothing is given: ``corrupt(x)`` in training mode, x otherwise."""
         return self.corrupt(x) if autograd.is_training() else x
-
-    def hybrid_forward(self, F: ModuleType, x: Array, corrupted: Array | None) -> tuple[Array, ...]:
-        code, output, nll = self._autoencode(F, x if corrupted is None else corrupted, x)
-        return nll, code, output, F.identity(nll)

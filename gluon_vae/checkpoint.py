@@ -20,8 +20,9 @@ from mxnet.gluon import HybridBlock
 from mxnet.name import NameManager
 
 from . import metadata, reading, storage
-from .adam import Adam
+from .adam import Adam, trained_parameters
 from .archive import MAGIC, Archive, pack
+from .arrays import to_numpy
 from .metadata import COLUMN, shown
 from .reading import MODELS
 from .storage import replacing
@@ -69,15 +70,13 @@ class Checkpoint(NamedTuple):
 
 def parameters_of(net: HybridBlock) -> dict[str, np.ndarray]:
     """Return a model's parameters by their place in the model."""
-    return {name: p.list_data()[0].asnumpy() for name, p in net._collect_params_with_prefix().items()}
+    return {name: to_numpy(p.list_data()[0]) for name, p in net._collect_params_with_prefix().items()}
 
 
 def set_parameters(net: HybridBlock, values: dict[str, np.ndarray]) -> None:
     """Set all parameters of a model."""
-    # All are made before one is set, so that an error leaves all as they were.
-    arrays = {name: nd.array(value, dtype=value.dtype) for name, value in values.items()}
     for name, parameter in net._collect_params_with_prefix().items():
-        parameter.set_data(arrays[name])
+        parameter.set_data(nd.from_numpy(values[name].view()))
 
 
 def begin(
@@ -218,7 +217,7 @@ def _read_to_resume(path: Path, net: HybridBlock, facts: dict[str, Any]) -> Chec
         file.check_fit(net)
         file.check_trained(net)
         history = file.meta["history"]
-        terms = ("loss", *net.outputs) if type(net) in MODELS.values() else None
+        terms = ("loss", *net.output_names) if type(net) in MODELS.values() else None
         metadata.check_columns(history, terms, tested="test images" in facts)
         if len(history["epoch"]) > facts["n_epochs"]:
             raise ValueError(f"is malformed: it has {len(history['epoch'])} epochs of {facts['n_epochs']}")
@@ -235,7 +234,7 @@ def _rehearse(net: HybridBlock, facts: dict[str, Any]) -> None:
     try:
         dtypes = {name: np.dtype(p.dtype) for name, p in reading.named_parameters(net).items()}
         parameters = {name: np.empty(0, dtype) for name, dtype in dtypes.items()}
-        trained = {moment: name for name in reading.trained_parameters(net) for moment in reading.moments_of(name)}
+        trained = {moment: name for name in trained_parameters(net) for moment in reading.moments_of(name)}
         moments = {moment: parameters[name] for moment, name in trained.items()}
         meta = {"model": facts["model"], "config": facts["config"], "run": facts}
         meta |= {"n_steps": 1, "history": {"epoch": [1]}}

@@ -15,34 +15,58 @@ import numpy as np
 
 from mxnet import autograd, nd
 
+from .arrays import to_numpy
+
 Checked = TypeVar("Checked")
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message: one line, and not a long one."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # an integer of more digits than Python prints
+        return f"a {type(value).__name__} of many digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def positive_int(name: str, value: Any) -> int:
     """Accept an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
     return int(value)
 
 
 def non_negative_int(name: str, value: Any) -> int:
     """Accept an integer of at least 0."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
-        raise ValueError(f"{name} must be a non-negative integer, got {value!r}")
+        raise ValueError(f"{name} must be a non-negative integer, got {shown(value)}")
     return int(value)
+
+
+def _number(name: str, value: Any, wanted: str, high: float) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
+    except OverflowError:
+        number = math.inf
+    if not 0 < number < high:
+        raise ValueError(f"{name} must be {wanted}, got {shown(value)}")
+    return number
 
 
 def positive_number(name: str, value: Any) -> float:
     """Accept a finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
-        raise ValueError(f"{name} must be a positive finite number, got {value!r}")
-    return float(value)
+    return _number(name, value, "a positive finite number", math.inf)
+
+
+def fraction(name: str, value: Any) -> float:
+    """Accept a number between 0 and 1, both excluded."""
+    return _number(name, value, "a number between 0 and 1", 1)
 
 
 def positive_ints(name: str, value: Any) -> tuple[int, ...]:
     """Accept a sequence of integers of at least 1, and at least one of them."""
     if isinstance(value, str | bytes) or not isinstance(value, Sequence) or not value:
-        raise ValueError(f"{name} must be a sequence of positive integers, got {value!r}")
+        raise ValueError(f"{name} must be a sequence of positive integers, got {shown(value)}")
     return tuple(positive_int(name, number) for number in value)
 
 
@@ -56,30 +80,29 @@ def choice(accepted: Sequence[str]) -> Callable[[str, Any], str]:
     return lambda name, value: one_of(name, value, accepted)
 
 
-def fraction(name: str, value: Any) -> float:
-    """Accept a number between 0 and 1, both excluded."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < 1:
-        raise ValueError(f"{name} must be a number between 0 and 1, got {value!r}")
-    return float(value)
+def of_type(name: str, value: Any, *types: type) -> None:
+    """Accept an object of one of several types."""
+    if not isinstance(value, types):
+        raise ValueError(f"{name} must be {' or '.join(kind.__name__ for kind in types)}, got {shown(value)}")
 
 
 def flag(name: str, value: Any) -> bool:
     """Accept True or False."""
     if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} must be True or False, got {value!r}")
+        raise ValueError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
 def one_of(name: str, value: Any, accepted: Sequence[str]) -> str:
     """Accept one of the names in ``accepted``."""
     if not isinstance(value, str) or value not in accepted:
-        raise ValueError(f"{name} must be one of {', '.join(accepted)}; got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(accepted)}; got {shown(value)}")
     return value
 
 
 def finite_array(name: str, value: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Accept a non-empty array of finite real numbers, of the given shape if there is one, as float64."""
-    value = value.asnumpy() if isinstance(value, nd.NDArray) else np.asarray(value)
+    value = to_numpy(value) if isinstance(value, nd.NDArray) else unmasked(name, value)
     if value.dtype.kind not in "fiu":
         raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}")
     if value.size == 0 or (shape is not None and value.shape != shape):
@@ -94,8 +117,15 @@ def _finite(name: str, x: np.ndarray) -> np.ndarray:
     return x
 
 
+def unmasked(name: str, x: Any) -> np.ndarray:
+    """Accept what makes an array, without masked values."""
+    if isinstance(x, np.ma.MaskedArray) and np.any(x.mask):
+        raise ValueError(f"{name} must have no masked values: what is behind a mask would be used")
+    return np.asarray(x)
+
+
 def _rows(name: str, x: Any, width: int | None, meaning: str) -> np.ndarray | nd.NDArray:
-    x = x if isinstance(x, nd.NDArray) else np.asarray(x)
+    x = x if isinstance(x, nd.NDArray) else unmasked(name, x)
     if np.dtype(x.dtype).kind != "f":
         raise ValueError(f"{name} must be floating point, got dtype {np.dtype(x.dtype)}")
     if x.ndim != 2 or x.shape[0] == 0 or (width is not None and x.shape[1] != width):
@@ -108,7 +138,7 @@ def images(name: str, x: Any, n_output: int | None = None, *, values: bool = Tru
     """Accept a non-empty floating-point array (n, n_output) with pixels in [0, 1].
 
     An NDArray stays one, where it is. Looking at its values waits for the device; ``values=False`` checks only
-    what is known on the host.
+    what is known on the host. See chapter 7.
     """
     x = _rows(name, x, n_output, "n_output")
     if isinstance(x, nd.NDArray):
@@ -131,10 +161,11 @@ def images(name: str, x: Any, n_output: int | None = None, *, values: bool = Tru
     return x
 
 
-def codes(name: str, z: Any, n_latent: int | None = None) -> np.ndarray:
-    """Accept a non-empty, finite floating-point array (n, n_latent)."""
-    z = _rows(name, z, n_latent, "n_latent")
-    return _finite(name, z.asnumpy() if isinstance(z, nd.NDArray) else z)
+def codes(name: str, z: Any, n_latent: int | None = None, dtype: Any = None) -> np.ndarray:
+    """Accept a non-empty floating-point array (n, n_latent) that is finite, also as the dtype that is computed in."""
+    z = to_numpy(_rows(name, z, n_latent, "n_latent"))
+    with np.errstate(over="ignore"):
+        return _finite(name, z if dtype is None else z.astype(dtype, copy=False))
 
 
 def labels(name: str, y: Any, n: int, n_classes: int | None = 10, *, values: bool = True) -> Any:
@@ -153,7 +184,7 @@ def labels(name: str, y: Any, n: int, n_classes: int | None = 10, *, values: boo
     from_ndarray = isinstance(y, nd.NDArray)
     if from_ndarray and not values and y.shape == (n,):
         return y
-    y = y.asnumpy() if from_ndarray else np.asarray(y)
+    y = to_numpy(y) if from_ndarray else unmasked(name, y)
     whole = y.dtype.kind in "iu" or (from_ndarray and np.array_equal(y, np.floor(y)))
     if not whole or y.shape != (n,) or (n and (y.min() < 0 or y.max() >= n_classes)):
         raise ValueError(

@@ -15,6 +15,8 @@ from types import ModuleType
 import numpy as np
 from packaging.version import Version
 
+from . import openmp
+
 
 def _gone(*args: object, **kwargs: object) -> None:
     raise NotImplementedError("NumPy has had no financial functions since version 1.20: see numpy-financial")
@@ -47,13 +49,16 @@ def import_mxnet() -> None:
     Raises
     ------
     ImportError
-        If MXNet is not installed or one of the libraries that it loads is missing; says what to do.
+        If MXNet is not installed, one of the libraries that it loads is missing, or the environment would have it
+        compute wrong numbers (``openmp``); says what to do.
     """
     if "mxnet" in sys.modules:
         return
+    openmp.prepare()
     try:
         with _names_that_numpy_dropped(), _distutils():
             import mxnet  # noqa: F401
+        openmp.check(sys.modules["mxnet.base"]._LIB)
     except ModuleNotFoundError as error:
         if error.name != "mxnet":
             raise

@@ -12,7 +12,7 @@ import atexit
 import ctypes
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,10 +21,20 @@ from mxnet.base import _LIB, NDArrayHandle, check_call
 
 COMPILED = (np.float32, np.float64)  # that Numba computes with
 # What the compiled code is given: where the arrays of each parameter are, and the numbers of one step.
-ARRAYS = np.dtype([(name, np.uintp) for name in ("weight", "gradient", "mean", "square", "size")])
+ADDRESSES = ("weight", "gradient", "mean", "square")
+ARRAYS = np.dtype([(name, np.uintp) for name in (*ADDRESSES, "size")] + [("rate_mult", "f8"), ("decay", "f8")])
 STEP = np.dtype([("table", np.uintp), ("n", np.uintp), ("rate", np.float64), ("scale", np.float64)])
 
-Arrays = tuple[nd.NDArray, nd.NDArray, nd.NDArray, nd.NDArray]  # weight, gradient, mean, square
+
+class Arrays(NamedTuple):
+    """What the rule changes of a parameter, and the numbers of its own."""
+
+    weight: nd.NDArray
+    gradient: nd.NDArray
+    mean: nd.NDArray
+    square: nd.NDArray
+    rate_mult: float
+    decay: float
 
 
 def updates(
@@ -79,7 +89,8 @@ def _compiled(rule: Callable[..., None], constants: tuple[float, ...], dtype: ty
             gradient = numba.carray(pointer(a.gradient), a.size, dtype)
             mean = numba.carray(pointer(a.mean), a.size, dtype)
             square = numba.carray(pointer(a.square), a.size, dtype)
-            step_of(weight, gradient, mean, square, dtype(s.rate), dtype(s.scale), *numbers)
+            rate, decay = dtype(s.rate * a.rate_mult), dtype(a.decay)
+            step_of(weight, gradient, mean, square, rate, decay, dtype(s.scale), *numbers)
 
     atexit.register(nd.waitall)  # what is queued must not outlive the code that it calls
     return called
@@ -89,7 +100,7 @@ class Update:
     """The update of several parameters as one operation of MXNet's engine, behind all that they wait for."""
 
     def __init__(self, compiled: Any, parameters: list[Arrays]) -> None:
-        weights, gradients, means, squares = map(list, zip(*parameters))
+        weights, gradients, means, squares, _, _ = map(list, zip(*parameters))
         self._parameters, self._addresses = parameters, _table(parameters)
         kept = _queued_memory(self._addresses)
         self._compiled, self._table = compiled, _address(kept)
@@ -122,7 +133,11 @@ class Update:
 
 
 def _table(parameters: list[Arrays]) -> np.ndarray:
-    return np.array([(*map(_address, arrays), arrays[0].size) for arrays in parameters], dtype=ARRAYS)
+    rows = [
+        (*(_address(getattr(of, name)) for name in ADDRESSES), of.weight.size, of.rate_mult, of.decay)
+        for of in parameters
+    ]
+    return np.array(rows, dtype=ARRAYS)
 
 
 def _queued_memory(values: np.ndarray) -> nd.NDArray:

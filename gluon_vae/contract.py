@@ -8,11 +8,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from mxnet import nd
+from mxnet import autograd, nd
 from mxnet.gluon import Block, HybridBlock
 
 from . import checks
-from .arrays import to_device
+from .arrays import to_device, to_numpy
 
 TERMS = ("loss", "nll", "kl", "penalty")
 
@@ -72,6 +72,13 @@ def is_initialized(net: Block) -> bool:
     return True
 
 
+def settle_shapes(net: Block, *inputs: nd.NDArray) -> None:
+    """Have layers that find out their sizes at the first call find them now, by a call on one image."""
+    if any(parameter.shape is None or 0 in parameter.shape for parameter in net.collect_params().values()):
+        with autograd.pause():
+            net(*inputs)
+
+
 def checked(net: Block, x: Any, y: Any = None, part: str = "") -> tuple[np.ndarray, ...]:
     """Return what the model is called on as NumPy arrays: (x,), or (x, y) where it takes labels.
 
@@ -79,11 +86,33 @@ def checked(net: Block, x: Any, y: Any = None, part: str = "") -> tuple[np.ndarr
     """
     x = checks.images(f"x{part}", x, getattr(net, "n_output", None))
     y = checks.labels(f"y{part}", y, len(x), getattr(net, "n_classes", None))
-    return tuple(array.asnumpy() if isinstance(array, nd.NDArray) else array for array in (x, y) if array is not None)
+    return tuple(to_numpy(array) for array in (x, y) if array is not None)
+
+
+def check_ready(net: Any) -> None:
+    """Refuse what is no block, has no values yet, or has some that are not finite, which a ReLU would hide."""
+    if not isinstance(net, Block):
+        raise ValueError(f"net must be a Gluon block, got {type(net).__name__}")
+    if not is_initialized(net):
+        raise ValueError("net must have parameters: train it, load them, or call net.initialize()")
+    spoiled = not_finite(net)
+    if spoiled:
+        raise ValueError(f"net must have finite parameters, got NaN or infinity in {spoiled}")
+
+
+def not_finite(net: Block) -> str | None:
+    """Return the name of the first parameter with a value that is not finite; None if there is none."""
+    finite = {
+        name: nd.multi_all_finite(parameter.list_data()[0], num_arrays=1)
+        for name, parameter in net._collect_params_with_prefix().items()
+        if np.dtype(parameter.dtype).kind == "f" and parameter._data is not None
+    }
+    return next((name for name, answer in finite.items() if not answer.asscalar()), None)
 
 
 def inputs_of(net: Block, x: Any, y: Any = None) -> tuple[nd.NDArray, ...]:
     """Return what the model is called on, checked and on its device: (x,), or (x, y) where it takes labels."""
+    check_ready(net)
     return to_device(net, *checked(net, x, y))
 
 

@@ -115,6 +115,8 @@ def load_mnist(source: str | os.PathLike[str] = "sample", *, flat: bool = True) 
 def binarize(x: np.ndarray, seed: int = 0) -> np.ndarray:
     """Draw each pixel from a Bernoulli distribution with its grey value as probability.
 
+    See chapter 9.
+
     Parameters
     ----------
     x : (n, n_output)
@@ -216,9 +218,11 @@ def _read_cached(cache: Path, file: _File, mirrors: list[str]) -> bytes:
             temporary.write_bytes(compressed)
         return content
     except ConnectionError as error:
-        kind, reason = ConnectionError, f"no mirror served it ({error})"
+        kind: type[OSError] = ConnectionError
+        reason = f"no mirror served it ({error})"
     except OSError as error:
-        kind, reason = OSError, f"the cache cannot be written to ({error.strerror})"
+        kind = OSError
+        reason = f"the cache cannot be written to ({error.strerror})"
     raise kind(
         f"{path} {problem} and {reason}: use the bundled sample (source='sample'), or put the four files of MNIST "
         f"into a folder and name it as the source or in the environment variable {FOLDER_VARIABLE}"

@@ -1,7 +1,7 @@
 """The KL divergence between Gaussians in closed form: NumPy, in nats.
 
-Chapter 2 derives every line. N(0, I), the prior of a VAE, is ``mu_p = 0, var_p = 1``; the reverse direction is the
-same call with the two distributions exchanged.
+N(0, I), the prior of a VAE, is ``mu_p = 0, var_p = 1``; the reverse direction is the same call with the two
+distributions exchanged.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from scipy.linalg import solve_triangular
 from . import checks
 
 
-def _excess(ratio: np.ndarray) -> np.ndarray:
-    """``r - 1 - log r``, at least 0. The subtraction of 1 comes first: near r = 1 it is exact."""
-    return (ratio - 1) - np.log(ratio)
+def _excess(scale: np.ndarray) -> np.ndarray:
+    """``s^2 - 1 - log s^2``, at least 0, of a ratio of standard deviations.
+
+    The subtraction of 1 comes first: near s = 1 it is exact. Of a ratio of variances less would be within range.
+    """
+    return (scale - 1) * (scale + 1) - 2 * np.log(scale)
 
 
 def _cholesky(name: str, cov: np.ndarray) -> np.ndarray:
@@ -37,7 +40,7 @@ def kl_gaussian(mu_q: ArrayLike, cov_q: ArrayLike, mu_p: ArrayLike, cov_p: Array
     ``1/2 [tr(inv(cov_p) cov_q) + (mu_p - mu_q)' inv(cov_p) (mu_p - mu_q) - k + log det cov_p - log det cov_q]``.
     With the Cholesky factors ``cov = L L'`` and ``M = inv(L_p) L_q``, which is triangular, this is
     ``1/2 [sum_i (M_ii^2 - 1 - log M_ii^2) + sum_{i>j} M_ij^2 + |inv(L_p) (mu_p - mu_q)|^2]``: no inverse, no
-    determinant, and no term below 0.
+    determinant, and no term below 0. See chapter 2.
 
     Parameters
     ----------
@@ -67,7 +70,7 @@ def kl_gaussian(mu_q: ArrayLike, cov_q: ArrayLike, mu_p: ArrayLike, cov_p: Array
     factor_q, factor_p = _cholesky("cov_q", cov_q), _cholesky("cov_p", cov_p)
     relative = solve_triangular(factor_p, factor_q, lower=True)
     shift = solve_triangular(factor_p, mu_p - mu_q, lower=True)
-    volume = _excess(np.diag(relative) ** 2).sum()
+    volume = _excess(np.diag(relative)).sum()
     return float(0.5 * (volume + np.sum(np.tril(relative, -1) ** 2) + np.sum(shift**2)))
 
 
@@ -77,7 +80,7 @@ def kl_diagonal_gaussian(
     """KL divergence of N(mu_q, diag var_q) from N(mu_p, diag var_p), summed over the last axis.
 
     ``1/2 sum_j [r_j - 1 - log r_j + (mu_q,j - mu_p,j)^2 / var_p,j]`` with ``r_j = var_q,j / var_p,j``; for
-    ``mu_p = 0, var_p = 1`` the KL term of a VAE (Kingma and Welling 2014, appendix B).
+    ``mu_p = 0, var_p = 1`` the KL term of a VAE (Kingma and Welling 2014, appendix B). See chapter 2.
 
     Parameters
     ----------
@@ -107,5 +110,7 @@ def kl_diagonal_gaussian(
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise ValueError(f"mu_q, var_q, mu_p and var_p must broadcast together, got shapes {shapes}") from None
     mu_q, var_q, mu_p, var_p = arrays.values()
-    terms = _excess(var_q / var_p) + (mu_q - mu_p) ** 2 / var_p
+    std_p = np.sqrt(var_p)
+    with np.errstate(over="ignore"):  # a divergence beyond the numbers is infinite
+        terms = _excess(np.sqrt(var_q) / std_p) + ((mu_q - mu_p) / std_p) ** 2
     return 0.5 * np.sum(np.atleast_1d(terms), axis=-1)

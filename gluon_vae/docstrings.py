@@ -17,6 +17,29 @@ FRAGMENTS = {
         n_output : int
             Pixels of an image.
         """,
+    "networks": """
+        encoder : HybridBlock or callable
+            Maps x, (batch, n_output), to (batch, 2 * n_latent): mu, then log_var. A conditional one is
+            called with (x, y). A function that makes one, called without arguments, has its parameters named
+            after their place in the model: 'composedvae0_encoder_dense0_weight'.
+        decoder : HybridBlock or callable
+            Maps z, (batch, n_latent), or (z, y), to logits: (batch, n_output) log-odds of the pixels'
+            means and, with a variance per pixel, as many columns for those. A function is given the number
+            of columns.
+        n_latent : int
+            Dimension of the latent z.
+        n_output : int
+            Pixels of an image.
+        n_classes : int, optional
+            If given, the model is conditional: it is called with labels, ``net(x, y)``, and every
+            density above is given y too.
+        """,
+    "given_blocks": """
+        encoder, likelihood : HybridBlock
+            As given.
+        decoder : HybridBlock
+            Maps z to images, (batch, n_output); ``decoder.logits`` is the decoder that was given.
+        """,
     "act_type": """
         act_type : {'leaky', 'relu', 'sigmoid', 'softrelu', 'softsign', 'tanh'}
             Activation of the hidden layers; 'leaky' is a ReLU with slope 0.1 below 0.

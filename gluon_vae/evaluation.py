@@ -9,15 +9,15 @@ import numpy as np
 from scipy.special import logsumexp
 from tqdm import tqdm
 
-import mxnet as mx
 from mxnet import nd
 from mxnet.gluon import HybridBlock
 
 from . import checks
-from .arrays import BATCH_SIZE, batches, in_batches
+from .arrays import batches, in_batches, rows_per_call
 from .contract import inputs_of, terms, unchecked
+from .generator import seeded
 
-DECODED, MAX_DRAWS = 5000, 500
+DECODED, MAX_DRAWS = 5000, 500  # codes decoded at once, if they fit in memory, and how many of one image
 
 
 class Estimate(NamedTuple):
@@ -38,7 +38,7 @@ class Estimate(NamedTuple):
         return f"{self.mean:.1f} ± {self.standard_error:.1f}"
 
 
-def loss_terms(net: HybridBlock, *inputs: nd.NDArray, batch_size: int = BATCH_SIZE) -> dict[str, np.ndarray]:
+def loss_terms(net: HybridBlock, *inputs: nd.NDArray) -> dict[str, np.ndarray]:
     """Evaluate the loss and its terms on every image, z sampled once from MXNet's generator.
 
     Parameters
@@ -47,8 +47,6 @@ def loss_terms(net: HybridBlock, *inputs: nd.NDArray, batch_size: int = BATCH_SI
         A model that keeps the contract.
     inputs : NDArrays
         Checked images, (n, n_output), on the model's device, and labels, (n,), where it takes them.
-    batch_size : int
-        Images per call.
 
     Returns
     -------
@@ -56,17 +54,18 @@ def loss_terms(net: HybridBlock, *inputs: nd.NDArray, batch_size: int = BATCH_SI
         ``loss`` and those of its terms that the model has, (n,) float64, nats per image.
     """
     parts: dict[str, list[np.ndarray]] = {}
-    for batch in batches(inputs, batch_size):
+    for batch in batches(inputs, rows_per_call(net, inputs)):
         for name, value in terms(net, net(*batch)).items():
             parts.setdefault(name, []).append(value.asnumpy())
     return {name: np.concatenate(values).astype(np.float64) for name, values in parts.items()}
 
 
-def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: int = 0) -> Estimate:
+def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: int | None = 0) -> Estimate:
     """Estimate the ELBO of each image with z drawn from the posterior, never z = mu.
 
     E_q[log p(x|z)] - KL(q(z|x) || p(z)) (Kingma and Welling 2014, equation 7): a lower bound of
     log p(x); higher is better. The KL counts once, whatever weight ``beta`` the training gave it.
+    See chapters 1, 4, 5 and 7.
 
     Parameters
     ----------
@@ -78,8 +77,8 @@ def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: i
         Their labels, for a conditional model, which then gives a bound of log p(x|y).
     n_samples : int
         Evaluations per image that are averaged, each with fresh draws of z.
-    seed : int
-        Seeds MXNet's global random generator.
+    seed : int, optional
+        Seeds MXNet's global random generator for the call, which leaves it moved on; None draws from it as it is.
 
     Returns
     -------
@@ -89,30 +88,36 @@ def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: i
     Raises
     ------
     ValueError
-        If an argument is not of the form above, or the model has no KL and hence no ELBO.
+        If an argument is not as described, or the model has no KL and hence no ELBO.
+
+    Examples
+    --------
+    >>> net = gluon_vae.VAE(n_hidden=64)
+    >>> net.initialize()
+    >>> bound = gluon_vae.elbo(net, gluon_vae.load_mnist().x_test)
+    >>> bound.per_image.shape, bound.mean < 0
+    ((1000,), True)
     """
     inputs = inputs_of(net, x, y)
-    checks.positive_int("n_samples", n_samples)
-    mx.random.seed(checks.non_negative_int("seed", seed))
-    surplus = getattr(net, "beta", 1.0) - 1
+    n_samples = checks.positive_int("n_samples", n_samples)
     draws = []
-    with unchecked(net):
+    with unchecked(net), seeded(seed):
         for _ in range(n_samples):
             values = loss_terms(net, *inputs)
             if "kl" not in values:
                 raise ValueError(f"net must be a VAE, got {type(net).__name__}, which has no KL and no ELBO")
-            draws.append(surplus * values["kl"] - values["loss"])
+            draws.append(-(values["nll"] + values["kl"]))
     return Estimate.of(np.mean(draws, axis=0))
 
 
 def log_likelihood(
-    net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1000, seed: int = 0, progress: bool = True
+    net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1000, seed: int | None = 0, progress: bool = True
 ) -> Estimate:
     """Estimate log p(x) of each image by importance sampling from the posterior q(z|x).
 
     ``log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)`` with K = ``n_samples`` (Burda et al. 2016, arXiv
     1509.00519, equation 8). Its expectation is a lower bound of log p(x) that rises with K: the
-    ELBO at K = 1, log p(x) in the limit.
+    ELBO at K = 1, log p(x) in the limit. See chapters 3 and 5.
 
     Parameters
     ----------
@@ -124,8 +129,8 @@ def log_likelihood(
         Their labels, for a conditional model: the estimate is then of log p(x|y).
     n_samples : int
         Draws of z per image.
-    seed : int
-        Seeds MXNet's global random generator.
+    seed : int, optional
+        Seeds MXNet's global random generator for the call, which leaves it moved on; None draws from it as it is.
     progress : bool
         Show a bar over the images.
 
@@ -137,21 +142,21 @@ def log_likelihood(
     Raises
     ------
     ValueError
-        If an argument is not of the form above.
+        If an argument is not as described, or the model is no VAE.
     """
+    inputs = inputs_of(net, x, y)
     if not hasattr(net, "nll_given"):
         raise ValueError(f"net must be a VAE with nll_given(x, z), got {type(net).__name__}")
-    inputs = inputs_of(net, x, y)
     n_samples = checks.positive_int("n_samples", n_samples)
-    mx.random.seed(checks.non_negative_int("seed", seed))
-    # Memory is bounded by decoding at most DECODED codes at a time: a few draws of many images,
-    # or many draws of a few.
-    chunk = min(n_samples, MAX_DRAWS)
+    # Memory is bounded by how many codes are decoded at a time: a few draws of many images, or many
+    # draws of a few.
+    code = nd.zeros((1, net.n_latent), ctx=inputs[0].context, dtype=inputs[0].dtype)
+    decoded = rows_per_call(net.decoder.logits, (code, *inputs[1:]), DECODED)
+    chunk = min(n_samples, MAX_DRAWS, decoded)
     values = []
-    with tqdm(
-        total=len(inputs[0]), desc="log p(x)", unit="image", disable=not progress, leave=sys.stderr.isatty()
-    ) as bar:
-        for batch in batches(inputs, max(1, DECODED // chunk)):
+    bar = tqdm(total=len(inputs[0]), desc="log p(x)", unit="image", disable=not progress, leave=sys.stderr.isatty())
+    with seeded(seed), bar:
+        for batch in batches(inputs, max(1, decoded // chunk)):
             parts = [
                 _log_weights(net, *batch, n_samples=min(chunk, n_samples - k)) for k in range(0, n_samples, chunk)
             ]
@@ -173,19 +178,58 @@ def _log_weights(net: HybridBlock, x: nd.NDArray, *condition: nd.NDArray, n_samp
 
 
 def kl_per_dimension(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
-    """Average over images the KL of each latent dimension from the prior, (n_latent,) nats.
+    """Average over images the KL of each latent dimension from the prior.
 
-    Their sum is the mean KL of the loss. A dimension near 0 carries nothing: it has collapsed.
+    Their sum is the mean KL of the loss. A dimension near 0 carries nothing: it has collapsed. See chapters 7 and 11.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A VAE.
+    x : (n, n_output)
+        Floating-point images, pixels in [0, 1].
+    y : (n,), optional
+        Their labels, for a conditional model.
+
+    Returns
+    -------
+    (n_latent,)
+        Nats per image.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described, or the model is no VAE.
     """
     mu, log_var = _posterior(net, x, y)
     return 0.5 * (mu**2 + np.exp(log_var) - 1 - log_var).mean(axis=0)
 
 
 def active_units(net: HybridBlock, x: Any, y: Any = None, *, threshold: float = 0.01) -> np.ndarray:
-    """Tell which latent dimensions follow the image, (n_latent,) bool.
+    """Tell which latent dimensions follow the image.
 
     Those whose posterior mean has a variance over the images above ``threshold`` (Burda et al. 2016,
-    section 5.2, who use 0.01).
+    section 5.2, who use 0.01). See chapters 7 and 11.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A VAE.
+    x : (n, n_output)
+        Floating-point images, pixels in [0, 1].
+    y : (n,), optional
+        Their labels, for a conditional model.
+    threshold : float
+        In squared units of the latent.
+
+    Returns
+    -------
+    (n_latent,) bool
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described, or the model is no VAE.
     """
     checks.positive_number("threshold", threshold)
     mu, _ = _posterior(net, x, y)
@@ -193,7 +237,8 @@ def active_units(net: HybridBlock, x: Any, y: Any = None, *, threshold: float = 
 
 
 def _posterior(net: HybridBlock, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    encoded = in_batches(net.encoder, *inputs_of(net, x, y)).astype(np.float64)
+    inputs = inputs_of(net, x, y)
+    encoded = in_batches(net.encoder, *inputs).astype(np.float64)
     if encoded.shape[1] != 2 * net.n_latent:
         raise ValueError(f"net must be a VAE, got {type(net).__name__}, whose encoder gives no variance")
     mu, log_var = np.split(encoded, 2, axis=1)

@@ -56,7 +56,7 @@ def install() -> Path:
         version = None
     if version != VERSION:
         _pip_install(f"mxnet=={VERSION}")
-    return Path(metadata.distribution("mxnet").locate_file("mxnet/libmxnet.so"))
+    return Path(str(metadata.distribution("mxnet").locate_file("mxnet/libmxnet.so")))
 
 
 def relink(library: Path) -> None:

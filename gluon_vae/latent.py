@@ -7,19 +7,22 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-import mxnet as mx
 from mxnet import nd
 from mxnet.gluon import HybridBlock
 
 from . import checks
 from .arrays import in_batches, to_device
-from .contract import inputs_of
+from .contract import check_ready, inputs_of
+from .generator import seeded
 
 PIXELS = ("mean", "sample")
+MAX_SIGMA = 37
 
 
 def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
     """Map images to posterior means, or to the codes of a plain autoencoder.
+
+    See chapter 12.
 
     Parameters
     ----------
@@ -34,12 +37,20 @@ def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
     -------
     (n, n_latent)
         mu, or the code.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described; the message names it.
     """
-    return in_batches(net.encoder, *inputs_of(net, x, y))[:, : net.n_latent].copy()
+    inputs = inputs_of(net, x, y)
+    return in_batches(net.encoder, *inputs)[:, : net.n_latent].copy()
 
 
-def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", seed: int = 0) -> np.ndarray:
+def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", seed: int | None = 0) -> np.ndarray:
     """Decode latent codes to images.
+
+    See chapters 3, 4 and 9.
 
     Parameters
     ----------
@@ -53,36 +64,112 @@ def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", s
         The mean of p(x|z), which is what pictures mostly show, or a draw from it, which is what the
         model says an image is: pixels 0 or 1 under a Bernoulli likelihood, noisy ones, not confined
         to [0, 1], under a Gaussian.
-    seed : int
-        Seeds MXNet's global random generator if pixels are drawn.
+    seed : int, optional
+        Seeds MXNet's global random generator if pixels are drawn, and leaves it moved on; None draws from it
+        as it is.
 
     Returns
     -------
     (n, n_output)
         Means in [0, 1], or samples.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described; the message names it.
+
+    Examples
+    --------
+    >>> net = gluon_vae.VAE(n_hidden=64, n_latent=2)
+    >>> net.initialize()
+    >>> gluon_vae.generate(net, gluon_vae.prior_draws(9, net.n_latent)).shape
+    (9, 784)
     """
     inputs = _codes(net, z, y)
     if checks.one_of("pixels", pixels, PIXELS) == "mean":
         return in_batches(net.decoder, *inputs)
-    mx.random.seed(checks.non_negative_int("seed", seed))
-    return in_batches(lambda *batch: net.likelihood.sample(net.decoder.logits(*batch)), *inputs)
+    logits = net.decoder.logits
+    with seeded(seed):
+        return in_batches(lambda *batch: net.likelihood.sample(logits(*batch)), *inputs, cost_of=logits)
 
 
 def pixel_variance(net: HybridBlock, z: Any, y: Any = None) -> np.ndarray:
-    """Variance of each pixel under p(x|z), (n, n_latent) to (n, n_output), in squared units of a pixel."""
-    logits = net.decoder.logits
-    return in_batches(lambda *batch: net.likelihood.variance(logits(*batch)), *_codes(net, z, y))
+    """Compute the variance of each pixel under p(x|z).
+
+    See chapter 9.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A model of this package.
+    z : (n, n_latent)
+        Codes.
+    y : (n,) or int, optional
+        Labels, one for each code or one for all, for a conditional model.
+
+    Returns
+    -------
+    (n, n_output)
+        In squared units of a pixel: p (1 - p) under a Bernoulli likelihood.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described; the message names it.
+    """
+    inputs, logits = _codes(net, z, y), net.decoder.logits
+    return in_batches(lambda *batch: net.likelihood.variance(logits(*batch)), *inputs, cost_of=logits)
 
 
 def reconstruct(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
-    """Decode the posterior means of images, (n, n_output) to (n, n_output)."""
+    """Encode images and decode their posterior means.
+
+    See chapter 4.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A model that keeps the contract.
+    x : (n, n_output)
+        Floating-point images, pixels in [0, 1].
+    y : (n,), optional
+        Their labels, for a conditional model.
+
+    Returns
+    -------
+    (n, n_output)
+        Pixel means in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described; the message names it.
+    """
     return generate(net, encode(net, x, y), y)
 
 
 def prior_draws(n: int, n_latent: int, seed: int = 0) -> np.ndarray:
-    """Draw ``n`` codes from the prior N(0, I), (n, n_latent) float32.
+    """Draw codes from the prior N(0, I).
 
-    Kept and handed to ``generate`` again, they make the pictures of two models comparable.
+    Kept and handed to ``generate`` again, they make the pictures of two models comparable. See chapters 3, 4 and 7.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    n_latent : int
+        Dimension of the latent z.
+    seed : int
+        The same seed gives the same codes.
+
+    Returns
+    -------
+    (n, n_latent) float32
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described; the message names it.
     """
     shape = (checks.positive_int("n", n), checks.positive_int("n_latent", n_latent))
     rng = np.random.default_rng(checks.non_negative_int("seed", seed))
@@ -93,7 +180,7 @@ def latent_grid(n: int = 20, n_sigma: float = 3.0) -> tuple[np.ndarray, np.ndarr
     """Lay an n x n grid over the 2-D latent plane, each step the same share of the prior.
 
     The coordinates are ``norm.ppf`` of n equally spaced probabilities between those of -n_sigma and
-    n_sigma, so that the nodes lie as densely as the prior's mass.
+    n_sigma, so that the nodes lie as densely as the prior's mass. See chapter 4.
 
     Parameters
     ----------
@@ -108,17 +195,30 @@ def latent_grid(n: int = 20, n_sigma: float = 3.0) -> tuple[np.ndarray, np.ndarr
         The nodes in reading order of a picture: the top row first, so the second coordinate falls.
     ticks : (n,)
         The coordinates along an axis, ascending.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described; the message names it.
     """
-    checks.positive_int("n", n)
-    checks.positive_number("n_sigma", n_sigma)
-    ticks = norm.ppf(np.linspace(norm.cdf(-n_sigma), norm.cdf(n_sigma), n))
+    n, n_sigma = checks.positive_int("n", n), checks.positive_number("n_sigma", n_sigma)
+    if n_sigma > MAX_SIGMA:
+        raise ValueError(
+            f"n_sigma must be at most {MAX_SIGMA}, beyond which a float64 has no probability, got {n_sigma}"
+        )
+    # One half, and its mirror image: near 1, probabilities are too coarse.
+    tail = norm.cdf(-n_sigma)
+    lower = norm.ppf(tail + (1 - 2 * tail) * np.arange(n // 2) / max(1, n - 1))
+    ticks = np.concatenate([lower, np.zeros(n % 2), -lower[::-1]])
     z1, z2 = np.meshgrid(ticks, ticks[::-1])
     return np.stack([z1.ravel(), z2.ravel()], axis=1).astype(np.float32), ticks
 
 
 def _codes(net: HybridBlock, z: Any, y: Any) -> tuple[nd.NDArray, ...]:
     """Return what the decoder is called on: checked codes and, where it takes them, labels."""
-    z = checks.codes("z", z, net.n_latent)
+    check_ready(net)
+    dtype = next(iter(net.collect_params().values())).dtype
+    z = checks.codes("z", z, net.n_latent, dtype)
     if y is not None and np.ndim(y) == 0:
         y = np.full(len(z), y)
     y = checks.labels("y", y, len(z), getattr(net, "n_classes", None))

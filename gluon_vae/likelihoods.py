@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from types import ModuleType
+from typing import Any
 
 from mxnet import nd
 from mxnet.gluon import HybridBlock
@@ -26,7 +27,7 @@ class Bernoulli(HybridBlock):
     """Independent Bernoulli pixels: a logit each.
 
     Calling it maps logits and images, (batch, n_output) each, to the negative log-likelihood,
-    (batch,) nats per image.
+    (batch,) nats per image. See chapter 9.
     """
 
     n_maps = 1  # columns of logits per pixel
@@ -50,7 +51,7 @@ class Gaussian(HybridBlock):
 
     Calling it maps logits and images to the negative log-density, (batch,) nats per image, with all
     constants. A learned variance stays above ``min_std ** 2``: where pixels never vary, the density
-    has no upper bound.
+    has no upper bound. See chapter 9.
 
     Parameters
     ----------
@@ -92,12 +93,12 @@ class Gaussian(HybridBlock):
         noise = nd.random.normal(shape=mean.shape, ctx=mean.context, dtype=mean.dtype)
         return mean + nd.sqrt(self.variance(logits)) * noise
 
-    def _raw_on(self, logits: nd.NDArray) -> nd.NDArray | None:
+    def _raw_on(self, logits: nd.NDArray) -> Any:
         return self.raw.data(logits.context) if self._kind == "learned" else None
 
-    def _moments(self, F: ModuleType, logits: Array, raw: Array | None) -> tuple[Array, Array | float]:
+    def _moments(self, F: ModuleType, logits: Array, raw: Array) -> tuple[Array, Array | float]:
         """Split logits into the mean and the log-variance."""
-        if self._kind not in LEARNED:
+        if not isinstance(self._kind, str):
             return sigmoid(F, logits), math.log(self._kind)
         if self._kind == "learned":
             raw = GAIN * raw
@@ -119,7 +120,9 @@ def make(
     if isinstance(likelihood, HybridBlock):
         for name, value in (("variance", variance), ("min_std", min_std)):
             if value is not None:
-                raise ValueError(f"{name} is of a likelihood given by name; got {value!r} with a {likelihood.name}")
+                raise ValueError(
+                    f"{name} is of a likelihood given by name; got {checks.shown(value)} with a {likelihood.name}"
+                )
         return likelihood
     if not isinstance(likelihood, str):
         raise ValueError(f"likelihood must be a name or a HybridBlock, got {type(likelihood).__name__}")
@@ -127,11 +130,13 @@ def make(
     min_std = MIN_STD if min_std is None else checks.positive_number("min_std", min_std)
     if likelihood == "bernoulli":
         if variance is not None:
-            raise ValueError(f"variance is of a Gaussian likelihood; with likelihood='bernoulli' got {variance!r}")
+            raise ValueError(
+                f"variance is of a Gaussian likelihood; with likelihood='bernoulli' got {checks.shown(variance)}"
+            )
         return Bernoulli(prefix="likelihood_")
     variance = "learned" if variance is None else variance
     if not isinstance(variance, str):
         variance = checks.positive_number("variance", variance)
     elif variance not in LEARNED:
-        raise ValueError(f"variance must be a number, 'learned' or 'per-pixel', got {variance!r}")
+        raise ValueError(f"variance must be a number, 'learned' or 'per-pixel', got {checks.shown(variance)}")
     return Gaussian(n_output, variance, min_std, prefix="likelihood_")

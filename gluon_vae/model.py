@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, TypeVar, overload
+from typing import Any, ClassVar, Generic, TypeAlias, TypedDict, TypeVar, overload
 
 import numpy as np
 
@@ -11,12 +11,12 @@ from mxnet import nd, sym
 from mxnet.gluon import HybridBlock, nn
 
 from . import checks, likelihoods
-from .arrays import Array, to_device
+from .arrays import Array, to_device, traced_shapes
 from .layers import Decoder
 
 Value = TypeVar("Value")
 # A network, or a function that makes one inside the model's name scope.
-Network = HybridBlock | Callable[..., HybridBlock]
+Network: TypeAlias = HybridBlock | Callable[..., HybridBlock]
 
 
 class Setting(Generic[Value]):
@@ -38,7 +38,8 @@ class Setting(Generic[Value]):
     def __init__(
         self, check: Callable[[str, Any], Value], *, argument: str | None = None, fixed: bool = False
     ) -> None:
-        self.check, self.argument, self.fixed = check, argument, fixed
+        self.check, self.fixed = check, fixed
+        self.name = self.argument = argument or ""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name, self.argument = name, self.argument or name
@@ -58,7 +59,7 @@ class Setting(Generic[Value]):
     def __set__(self, net: HybridBlock, value: Any) -> None:
         if self.fixed and self.name in vars(net):
             raise AttributeError(f"{self.name} is a part of the architecture: make another model to change it")
-        vars(net)[self.name] = self.check(self.argument or self.name, value)
+        vars(net)[self.name] = self.check(self.argument, value)
         net._clear_cached_op()
 
 
@@ -67,12 +68,22 @@ def fixed_size() -> Setting[int]:
     return Setting(checks.positive_int, fixed=True)
 
 
+class Options(TypedDict, total=False):
+    """The keyword arguments that every model takes, explained where it is."""
+
+    likelihood: str | HybridBlock
+    variance: float | str | None
+    min_std: float | None
+    check_input: bool
+    prefix: str | None
+
+
 class Model(HybridBlock):
     """An encoder, a decoder and a likelihood; the loss that joins them is what a member of the family adds.
 
-    A member defines ``hybrid_forward``, which returns the per-sample loss, (batch,), and then what ``outputs``
+    A member defines ``hybrid_forward``, which returns the per-sample loss, (batch,), and then what ``output_names``
     names. A call checks what comes in, returns the loss, and keeps the rest on attributes, which so are
-    NDArrays in every execution mode.
+    NDArrays in every execution mode. See chapter 4.
 
     Parameters
     ----------
@@ -89,8 +100,10 @@ class Model(HybridBlock):
         Check pixel values and labels at every call.
     """
 
-    outputs: ClassVar[tuple[str, ...]] = ("mu", "output", "nll")
-    noise: ClassVar[str | None] = None  # the name of what ``draw_noise`` draws, where there is any
+    output_names: ClassVar[tuple[str, ...]] = ("mu", "output", "nll")
+    noise_name: ClassVar[str | None] = None  # the name of what ``draw_noise`` draws, where there is any
+
+    code_columns: ClassVar[int] = 1  # what the encoder gives for each latent dimension
 
     n_latent = fixed_size()
     n_output = fixed_size()
@@ -123,6 +136,9 @@ class Model(HybridBlock):
             self.likelihood = p_x
             logits = self._network("decoder", decoder, (n_maps or 1) * self.n_output)
             self.decoder = Decoder(logits, self.n_output, n_maps)
+        self._check_columns("encoder", self.encoder, self.n_output, self.code_columns * self.n_latent)
+        if n_maps is not None:
+            self._check_columns("decoder", logits, self.n_latent, n_maps * self.n_output)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -153,12 +169,12 @@ class Model(HybridBlock):
         """
         n_labels = int(self.n_classes is not None)
         labels, given = args[:n_labels], args[n_labels:]
-        if len(labels) < n_labels or len(given) > (self.noise is not None):
+        if len(labels) < n_labels or len(given) > (self.noise_name is not None):
             accepted = ["x", *["y"] * n_labels]
-            calls = [accepted, *([[*accepted, self.noise]] if self.noise else [])]
+            calls = [accepted, *([[*accepted, self.noise_name]] if self.noise_name else [])]
             called = " or ".join(f"net({', '.join(call)})" for call in calls)
             raise ValueError(f"the model must be called as {called}, got {1 + len(args)} arguments")
-        noise = [*given, None][:1] if self.noise else []
+        noise = [*given, None][:1] if self.noise_name else []
         if isinstance(x, sym.Symbol):  # traced inside another block: nothing to keep, no shape to draw by
             return super().forward(x, *noise, *labels)[0]
         if not isinstance(x, nd.NDArray | np.ndarray):
@@ -166,11 +182,9 @@ class Model(HybridBlock):
         x = checks.images("x", x, self.n_output, values=self.check_input)
         if isinstance(x, np.ndarray):
             (x,) = to_device(self, x)
-        labels = [checks.labels("y", y, len(x), self.n_classes, values=self.check_input) for y in labels]
-        labels = [y if isinstance(y, nd.NDArray) else nd.array(y, ctx=x.context, dtype=np.int32) for y in labels]
-        noise = [self._checked_noise(x, values) for values in noise]
-        loss, *values = super().forward(x, *noise, *labels)
-        for name, value in zip(self.outputs, values, strict=True):
+        inputs = [x, *(self._checked_noise(x, values) for values in noise), *(self._on(x, y) for y in labels)]
+        loss, *values = super().forward(*inputs)
+        for name, value in zip(self.output_names, values, strict=True):
             setattr(self, name, value)
         return loss
 
@@ -189,9 +203,30 @@ class Model(HybridBlock):
     def _checked_noise(self, x: nd.NDArray, noise: Any) -> nd.NDArray | None:
         if noise is None:
             return self.default_noise(x)
+        if not isinstance(noise, nd.NDArray | np.ndarray):
+            raise ValueError(f"{self.noise_name} must be an NDArray or a NumPy array, got {type(noise).__name__}")
         if noise.shape != self.noise_shape(x):
-            raise ValueError(f"{self.noise} must have shape {self.noise_shape(x)}, got {noise.shape}")
+            raise ValueError(f"{self.noise_name} must have shape {self.noise_shape(x)}, got {noise.shape}")
+        if isinstance(noise, np.ndarray):
+            with np.errstate(over="ignore"):
+                noise = nd.array(noise, ctx=x.context, dtype=x.dtype)
+        if self.check_input and not nd.multi_all_finite(noise, num_arrays=1).asscalar():
+            raise ValueError(f"{self.noise_name} must be finite, got NaN or infinity")
         return noise
+
+    def _check_columns(self, name: str, network: HybridBlock, n_input: int, n_columns: int) -> None:
+        label = () if self.n_classes is None else ((1,),)
+        shapes = traced_shapes(network, (1, n_input), *label)
+        if shapes is not None and shapes[-1] != (1, n_columns):
+            raise ValueError(
+                f"{name} must map (batch, {n_input}) to (batch, {n_columns}), got an output of shape "
+                f"(batch, {', '.join(map(str, shapes[-1][1:]))})"
+            )
+
+    def _on(self, x: nd.NDArray, y: Any) -> nd.NDArray:
+        """Return labels, checked, beside ``x``."""
+        y = checks.labels("y", y, len(x), self.n_classes, values=self.check_input)
+        return y if isinstance(y, nd.NDArray) else nd.array(y, ctx=x.context, dtype=np.int32)
 
     def _network(self, name: str, network: Network, *arguments: int) -> HybridBlock:
         if not isinstance(network, HybridBlock):

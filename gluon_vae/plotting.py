@@ -54,7 +54,8 @@ def image_grid(
     ValueError
         If the images have another rank, are none, or are flat and not square.
     """
-    images = np.asarray(images)
+    images, pad = checks.unmasked("images", images), checks.non_negative_int("pad", pad)
+    checks.finite_array("pad_value", pad_value, ())
     n = len(images) if images.ndim else 0
     if images.ndim == 2 and math.isqrt(images.shape[1]) ** 2 == images.shape[1]:
         side = math.isqrt(images.shape[1])
@@ -75,6 +76,14 @@ def image_grid(
     return sheet[: sheet.shape[0] - pad, : sheet.shape[1] - pad]
 
 
+def _pixels(images: np.ndarray) -> np.ndarray:
+    """Refuse integers: of those from 0 to 255 every one above 0 would be black."""
+    images = checks.unmasked("images", images)
+    if images.dtype.kind not in "fb":
+        raise ValueError(f"images must be floating point with pixels in [0, 1], got dtype {images.dtype}")
+    return images
+
+
 def show_sheet(sheet: np.ndarray, ax: Axes, title: str = "") -> Axes:
     """Draw a sheet of grey images, ink dark on white, without axes."""
     ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
@@ -84,8 +93,11 @@ def show_sheet(sheet: np.ndarray, ax: Axes, title: str = "") -> Axes:
 
 
 def plot_images(images: np.ndarray, ax: Axes, *, title: str, n_columns: int | None = None) -> Axes:
-    """Draw images as a sheet, prior samples for one. See ``image_grid`` for the shapes."""
-    return show_sheet(image_grid(images, n_columns, pad=2, pad_value=0.0), ax, title)
+    """Draw images as a sheet, prior samples for one. See ``image_grid`` for the shapes.
+
+    Pixels are floating point, 0 is white and 1 black; what lies outside, as noise does, is drawn as the nearer one.
+    """
+    return show_sheet(image_grid(_pixels(images), n_columns, pad=2, pad_value=0.0), ax, title)
 
 
 def plot_reconstructions(
@@ -98,7 +110,7 @@ def plot_reconstructions(
     x, output : (n, height * width)
         Originals and reconstructions in the same order.
     """
-    x, output = np.asarray(x), np.asarray(output)
+    x, output = checks.unmasked("x", x), checks.unmasked("output", output)
     if x.shape != output.shape:
         raise ValueError(f"output must have the shape of x, {x.shape}, got {output.shape}")
     return plot_images(np.concatenate([x, output]), ax, title=title, n_columns=len(x))
@@ -154,7 +166,16 @@ def plot_latent(
     for digit in np.unique(labels):
         of_digit = points[labels == digit]
         color = DIGIT_COLORS[digit]
-        ax.scatter(*of_digit.T, s=size, color=color, label=str(digit), alpha=0.75, linewidths=0, clip_on=False)
+        ax.scatter(
+            of_digit[:, 0],
+            of_digit[:, 1],
+            s=size,
+            color=color,
+            label=str(digit),
+            alpha=0.75,
+            linewidths=0,
+            clip_on=False,
+        )
         ax.annotate(
             str(digit),
             np.median(of_digit, axis=0),
@@ -188,11 +209,14 @@ def plot_latent_grid(
     ticks : (n,)
         The coordinates along an axis.
     """
+    ticks = checks.finite_array("ticks", ticks)
+    if ticks.ndim != 1:
+        raise ValueError(f"ticks must be the coordinates along an axis, (n,), got shape {ticks.shape}")
     n = len(ticks)
     if len(images) != n * n:
         raise ValueError(f"images must be the {n * n} decodings of an {n} x {n} grid, got {len(images)}")
     # One unit of the axes is one image, so that a node sits at the centre of its own.
-    sheet = image_grid(images, n, pad=0)
+    sheet = image_grid(_pixels(images), n, pad=0)
     ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", extent=(-0.5, n - 0.5, -0.5, n - 0.5))
     shown = np.unique(np.linspace(0, n - 1, min(n, 9)).round().astype(int))
     names = [f"{ticks[i]:.1f}".replace("-0.0", "0.0") for i in shown]

@@ -18,7 +18,7 @@ import numpy as np
 from mxnet.gluon import HybridBlock, Parameter
 
 from . import metadata, storage
-from .adam import BETA1, BETA2
+from .adam import BETA1, BETA2, trained_parameters
 from .archive import Archive, Entry
 from .autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
 from .metadata import shown
@@ -99,10 +99,10 @@ class Opened:
                 )
 
     def check_trained(self, net: HybridBlock) -> None:
-        """Raise a ``ValueError`` if the parameters that have moments are not those of a model that are trained."""
-        others = self._trained ^ set(trained_parameters(net))
+        """Raise a ``ValueError`` if a parameter of a model is trained that has no moments yet."""
+        others = set(trained_parameters(net)) - self._trained
         if others:
-            raise ValueError(f"is of a run that trained other parameters: they differ in {_some(others)}")
+            raise ValueError(f"is of a run that trained other parameters: not {_some(others)}")
 
     def read(self, net: HybridBlock | None = None) -> tuple[Arrays, Arrays]:
         """Return parameters and moments, whose values are possible; for ``net``, if that is where they go."""
@@ -181,15 +181,6 @@ def named_parameters(net: HybridBlock) -> dict[str, Parameter]:
         names = _some(parameter.name for parameter in lost)
         raise ValueError(f"cannot hold every parameter of the model, two of which have one name: {names}")
     return parameters
-
-
-def trained_parameters(net: HybridBlock) -> list[str]:
-    """Return the names of the parameters that are trained; of one that several blocks share, the first."""
-    names: dict[Parameter, str] = {}
-    for name, parameter in named_parameters(net).items():
-        if parameter.grad_req != "null":
-            names.setdefault(parameter, name)
-    return list(names.values())
 
 
 def moments_of(name: str) -> tuple[str, str]:

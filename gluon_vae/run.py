@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -19,6 +19,17 @@ from .arrays import batches
 
 SCHEDULES = ("cosine", "constant")
 FINAL_FRACTION = 0.02  # of the learning rate, where the cosine ends
+
+
+class Settings(TypedDict, total=False):
+    """The settings of a ``Run``, for a checker of types."""
+
+    n_epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: str
+    seed: int
+    binarize: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +76,7 @@ class Run:
         self.seed_epoch(epoch)
         n = len(data[0])
         order = np.random.default_rng([self.seed, epoch]).permutation(n)
-        order = nd.array(order, ctx=data[0].context, dtype=np.int32)
+        order = nd.from_numpy(order.astype(np.int32)).as_in_context(data[0].context)
         done = 0
         for (rows,) in batches([order], self.batch_size):
             batch = [array.take(rows) for array in data]

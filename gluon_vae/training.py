@@ -8,22 +8,23 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from tqdm import tqdm
 
 import mxnet as mx
 from mxnet import autograd, nd
-from mxnet.gluon import HybridBlock
+from mxnet.gluon import Block, HybridBlock
 
 from . import checkpoint as checkpoints
-from . import distributed
-from .adam import Adam
+from . import checks, distributed
+from .adam import Adam, trained_parameters
 from .arrays import to_device
-from .contract import checked, is_initialized, terms, unchecked
+from .contract import checked, is_initialized, not_finite, settle_shapes, terms, unchecked
 from .evaluation import loss_terms
-from .run import Run, facts
+from .generator import moved_on
+from .run import Run, Settings, facts
 
 History = dict[str, list[float]]
 
@@ -39,6 +40,7 @@ def default_device() -> mx.Context:
     return mx.gpu() if mx.context.num_gpus() else mx.cpu()
 
 
+@moved_on()
 def fit(
     net: HybridBlock,
     x_train: Any,
@@ -52,14 +54,14 @@ def fit(
     kvstore: mx.kv.KVStore | None = None,
     progress: bool = True,
     on_epoch: Callable[[History], None] | None = None,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> History:
     """Train a model with Adam and return its learning curves.
 
     The model's call on a batch returns the per-sample loss, shape (batch,), and leaves ``nll`` and
     ``kl``, or those of them it has, on attributes. Parameters that are not initialised yet are drawn on ``device``
     by ``INITIALIZER``; initialised ones are trained further where they are. One ``seed`` fixes the initial
-    parameters, the order of the images and the noise.
+    parameters, the order of the images and the noise. See chapter 4.
 
     Parameters
     ----------
@@ -99,7 +101,7 @@ def fit(
         schedule : {'cosine', 'constant'}
             Decay the step size along a cosine to 2 % at the last step, or keep it.
         seed : int = 0
-            Seeds MXNet's global random generator at the start of each epoch.
+            Seeds MXNet's global random generator at the start of each epoch; ``fit`` leaves it moved on.
         binarize : bool = False
             Draw every pixel of a training batch from a Bernoulli distribution with its grey value as
             probability, anew at every step. ``x_test`` stays as it is given: binarize it once.
@@ -128,8 +130,16 @@ def fit(
     >>> history["train_loss"][1] < history["train_loss"][0]
     True
     """
+    checks.of_type("net", net, Block)
+    checks.of_type("device", device, mx.Context, type(None))
+    if on_epoch is not None and not callable(on_epoch):
+        raise ValueError(f"on_epoch must be callable, got {checks.shown(on_epoch)}")
+    resume, progress = checks.flag("resume", resume), checks.flag("progress", progress)
     run = Run(**settings)
+    trained_parameters(net)
     train = checked(net, x_train, y_train, "_train")
+    if x_test is None and y_test is not None:
+        raise ValueError("y_test must come with x_test, got x_test=None")
     test = None if x_test is None else checked(net, x_test, y_test, "_test")
     if test is not None and test[0].shape[1] != train[0].shape[1]:
         raise ValueError(f"x_test must have {train[0].shape[1]} columns like x_train, got {test[0].shape[1]}")
@@ -140,6 +150,7 @@ def fit(
     run.seed_epoch(0)
     if not is_initialized(net):
         net.initialize(INITIALIZER, ctx=device or default_device())
+    settle_shapes(net, *to_device(net, *(array[:1] for array in train)))
     adam = Adam(net)
     history: History = saved.restore(net, adam) if saved else {}
     workers.start(adam.weights())
@@ -147,7 +158,7 @@ def fit(
     test = to_device(net, *test) if test is not None and workers.leads else None
 
     with unchecked(net), _bar(run, history, progress and workers.leads) as bar:
-        for epoch in range(bar.n + 1, run.n_epochs + 1):
+        for epoch in range(len(history.get("epoch", [])) + 1, run.n_epochs + 1):
             started = time.perf_counter()
             means = Means(f"epoch {epoch}")
             adam.settle()
@@ -219,9 +230,9 @@ class Means:
 
 def _check_parameters(net: HybridBlock, where: str) -> None:
     # A ReLU maps NaN to 0 on the CPU, so that a ruined parameter need not show in the loss.
-    for name, parameter in net._collect_params_with_prefix().items():
-        if not np.isfinite(parameter.data().asnumpy()).all():
-            raise FloatingPointError(f"{name} stopped being finite by {where}")
+    spoiled = not_finite(net)
+    if spoiled:
+        raise FloatingPointError(f"{spoiled} stopped being finite by {where}")
 
 
 def _bar(run: Run, history: History, shown: bool) -> tqdm:

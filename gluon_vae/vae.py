@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import Unpack
 
 from mxnet import nd
 from mxnet.gluon import HybridBlock
@@ -15,7 +15,7 @@ from .arrays import Array
 from .docstrings import filled
 from .layers import ACTIVATIONS, Conditioned, conv_decoder, conv_encoder, mlp
 from .losses import kl_to_standard_normal
-from .model import Model, Network, Setting, fixed_size
+from .model import Model, Network, Options, Setting, fixed_size
 
 
 @filled
@@ -27,25 +27,11 @@ class ComposedVAE(Model):
 
         -log p(x|z) + beta KL(q(z|x) || N(0, I)),   z = mu + exp(log_var / 2) * eps,   eps ~ N(0, I)
 
-    with beta = 1 unless another weight is asked for (Higgins et al. 2017).
+    with beta = 1 unless another weight is asked for (Higgins et al. 2017). See chapters 4, 6, 7 and 11.
 
     Parameters
     ----------
-    encoder : HybridBlock or callable
-        Maps x, (batch, n_output), to (batch, 2 * n_latent): mu, then log_var. A conditional one is
-        called with (x, y). A function that makes one, called without arguments, has its parameters named
-        after their place in the model: 'composedvae0_encoder_dense0_weight'.
-    decoder : HybridBlock or callable
-        Maps z, (batch, n_latent), or (z, y), to logits: (batch, n_output) log-odds of the pixels'
-        means and, with a variance per pixel, as many columns for those. A function is given the number
-        of columns.
-    n_latent : int
-        Dimension of the latent z.
-    n_output : int
-        Pixels of an image.
-    n_classes : int, optional
-        If given, the model is conditional: it is called with labels, ``net(x, y)``, and every
-        density above is given y too.
+    {networks}
     {likelihood}
     {elbo}
     {block}
@@ -53,10 +39,7 @@ class ComposedVAE(Model):
     Attributes
     ----------
     {posterior}
-    encoder, likelihood : HybridBlock
-        As given.
-    decoder : HybridBlock
-        Maps z to images, (batch, n_output); ``decoder.logits`` is the decoder that was given.
+    {given_blocks}
     {config}
 
     Raises
@@ -75,8 +58,9 @@ class ComposedVAE(Model):
         output = self._mean(F, self.decoder.mean(F, logits))
         return nll + self.beta * kl, mu, log_var, output, nll, kl
 
-    outputs = ("mu", "log_var", "output", "nll", "kl")
-    noise = "eps"
+    output_names = ("mu", "log_var", "output", "nll", "kl")
+    noise_name = "eps"
+    code_columns = 2
     n_samples = Setting(checks.positive_int)
     beta = Setting(checks.positive_number)
 
@@ -87,11 +71,12 @@ class ComposedVAE(Model):
         n_latent: int,
         n_output: int = 784,
         *,
+        n_classes: int | None = None,
         n_samples: int = 1,
         beta: float = 1.0,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(encoder, decoder, n_latent, n_output, **options)
+        super().__init__(encoder, decoder, n_latent, n_output, n_classes=n_classes, **options)
         self.n_samples, self.beta = n_samples, beta
 
     def noise_shape(self, x: nd.NDArray) -> tuple[int, ...]:
@@ -117,12 +102,26 @@ class ComposedVAE(Model):
         return F.mean(F.reshape(array, shape=(-4, self.n_samples, -1, -2)), axis=0)
 
 
+class VAEOptions(Options, total=False):
+    """The keyword arguments that every VAE takes."""
+
+    n_samples: int
+    beta: float
+
+
+class LabelledOptions(VAEOptions, total=False):
+    """Those that ``ConditionalVAE`` hands on."""
+
+    n_classes: int | None
+
+
 @filled
 class VAE(ComposedVAE):
     """A Gaussian VAE with MLP encoder and decoder.
 
     Calling it on x, (batch, n_output), returns the per-sample loss, (batch,): the negative ELBO in nats per
     image, ``-log p(x|z) + beta KL(q(z|x) || N(0, I))`` with z drawn from q(z|x) (Kingma and Welling 2014).
+    See chapter 4.
 
     Parameters
     ----------
@@ -165,7 +164,7 @@ class VAE(ComposedVAE):
         n_output: int = 784,
         batch_size: int | None = None,
         act_type: str = "relu",
-        **options: Any,
+        **options: Unpack[LabelledOptions],
     ) -> None:
         checks.optional(checks.positive_int)("batch_size", batch_size)
         self.n_hidden, self.n_layers, self.act_type = n_hidden, n_layers, act_type
@@ -187,7 +186,7 @@ class ConditionalVAE(VAE):
 
     The one-hot label is appended to what the encoder and the decoder see. Called as ``net(x, y)``, it returns
     the negative ELBO of p(x|y), (batch,), in nats per image; ``net.encoder(x, y)`` and ``net.decoder(z, y)``
-    work alone.
+    work alone. See chapter 10.
 
     Parameters
     ----------
@@ -220,12 +219,13 @@ class ConditionalVAE(VAE):
         n_output: int = 784,
         n_classes: int = 10,
         act_type: str = "relu",
-        **options: Any,
+        **options: Unpack[VAEOptions],
     ) -> None:
         n_classes = checks.positive_int("n_classes", n_classes)
         super().__init__(n_hidden, n_latent, n_layers, n_output, act_type=act_type, n_classes=n_classes, **options)
 
     def _mlp(self, n_input: int, n_columns: int) -> HybridBlock:
+        assert self.n_classes is not None
         return Conditioned(super()._mlp(n_input + self.n_classes, n_columns), self.n_classes)
 
 
@@ -234,7 +234,7 @@ class ConvVAE(ComposedVAE):
     """A VAE whose encoder and decoder are convolutional; images are flat outside of them.
 
     Every level has kernel 4 and stride 2 and halves the picture: 28 pixels to 14, 7 and 4. Calling it on x,
-    (batch, n_output), returns the negative ELBO, (batch,), in nats per image.
+    (batch, n_output), returns the negative ELBO, (batch,), in nats per image. See chapter 11.
 
     Parameters
     ----------
@@ -272,7 +272,7 @@ class ConvVAE(ComposedVAE):
         n_latent: int = 100,
         n_output: int = 784,
         act_type: str = "leaky",
-        **options: Any,
+        **options: Unpack[VAEOptions],
     ) -> None:
         self.channels, self.act_type = channels, act_type
         n_output, n_levels = checks.positive_int("n_output", n_output), len(self.channels)

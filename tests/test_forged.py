@@ -43,7 +43,7 @@ def refused(path, model="VAE", net=None):
     assert memory < (2 << 20) + 10 * path.stat().st_size
     assert time.perf_counter() - started < 10
     resume = {**forged.data(model), **forged.settings(), "checkpoint": path, "resume": True}
-    assert forged.refusal_of(lambda: fit(net, **resume), path, net)
+    assert forged.refusal_of(lambda: fit(net, **resume), path, net, draws=True)
     return message
 
 
@@ -183,12 +183,37 @@ def test_moments_come_in_pairs_like_their_parameter(change, tmp_path):
 
 
 def test_a_run_that_trained_other_parameters_is_not_resumed(tmp_path):
-    path = write(tmp_path / "c", valid("VAE"))
-    net = forged.MODELS["VAE"]()
+    path, net = tmp_path / "c", forged.MODELS["VAE"]()
     net.encoder[0].weight.grad_req = "null"
-    resume = {**forged.data("VAE"), **forged.settings(), "checkpoint": path, "resume": True}
-    assert "trained other parameters" in forged.refusal_of(lambda: fit(net, **resume), path, net)
-    assert gluon_vae.load(path, net) is net
+    options = {**forged.data("VAE"), **forged.settings(), "checkpoint": path}
+    fit(net, **options)
+    other = forged.MODELS["VAE"]()
+    message = forged.refusal_of(lambda: fit(other, **options, resume=True), path, other, draws=True)
+    assert "trained other parameters: not encoder.0.weight" in message
+    assert forged.bits(gluon_vae.load(path, other)) == forged.bits(net)
+
+
+def test_what_was_frozen_during_a_run_is_frozen_where_it_goes_on(tmp_path):
+    def freeze(net):
+        net.encoder[0].weight.grad_req = "null"
+        return net
+
+    def freeze_and_stop(net, last):
+        def act(history):
+            freeze(net)
+            if len(history["epoch"]) == last:
+                raise KeyboardInterrupt
+
+        return act
+
+    path, whole, part = tmp_path / "c", forged.MODELS["VAE"](), forged.MODELS["VAE"]()
+    options = {**forged.data("VAE"), **forged.settings()}
+    fit(whole, **options, on_epoch=freeze_and_stop(whole, 99))
+    with pytest.raises(KeyboardInterrupt):
+        fit(part, **options, checkpoint=path, on_epoch=freeze_and_stop(part, 2))
+    again = freeze(forged.MODELS["VAE"]())
+    fit(again, **options, checkpoint=path, resume=True)
+    assert forged.bits(again) == forged.bits(whole)
 
 
 def archived(entries, **kwargs):

@@ -1,5 +1,7 @@
 """The project's own files: versions that agree, notebooks that are what they claim to be."""
 
+import ast
+import importlib
 import inspect
 import json
 import platform
@@ -8,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -21,7 +24,8 @@ import gluon_vae
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 PYTHONS = [line.split(" :: ")[-1] for line in PROJECT["classifiers"] if " Python :: 3." in line]
 DEBIAN_12 = "3.11.2"
 
@@ -78,6 +82,7 @@ def test_every_file_names_the_same_pythons():
     assert re.search(r"- python=(\S+)", environment)[1] in PYTHONS
     assert "- -c requirements.lock" in environment
     assert "- -e .[dev]" in environment
+    assert PYPROJECT["tool"]["mypy"]["python_version"] in PYTHONS
 
 
 def test_this_environment_is_the_locked_one():
@@ -85,6 +90,47 @@ def test_this_environment_is_the_locked_one():
     for requirement in map(Requirement, declared()):
         name = canonicalize_name(requirement.name)
         assert Version(metadata.version(name)) == versions[name]
+
+
+def test_version_and_licence_are_the_same_everywhere():
+    citation = (ROOT / "CITATION.cff").read_text()
+    cited = dict(re.findall(r"^([a-z-]+): (\S.*)$", citation, re.MULTILINE))
+    releases = re.findall(r"^## \[(\d.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert cited["version"] == releases[0] == PROJECT["version"]
+    title, holder = re.match(r"(.+)\n\nCopyright \(c\) \d+ (.+)\n", (ROOT / "LICENSE").read_text()).groups()
+    assert title == f"{cited['license']} License"
+    assert f"License :: OSI Approved :: {title}" in PROJECT["classifiers"]
+    assert re.findall(r"^authors:\n((?: .+\n)+)", citation, re.MULTILINE) == [f"  - name: {holder}\n"]
+
+
+def test_changelog_begins_with_what_is_not_released():
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    assert len(set(headings)) == len(headings) > 1
+
+
+def test_the_hooks_before_a_commit_run_what_make_lint_runs():
+    makefile = (ROOT / "Makefile").read_text()
+    folder = re.search(r"^BIN := (.+)$", makefile, re.MULTILINE)[1]
+    recipe = re.search(r"^lint: .+\n((?:\t.+\n)+)", makefile, re.MULTILINE)[1]
+    commands = [line.strip().replace("$(BIN)", folder) for line in recipe.splitlines()]
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert re.findall(r"^ +entry: (.+)$", hooks, re.MULTILINE) == commands
+    assert re.findall(r"repo: (.+)", hooks) == ["local"]
+    assert re.findall(r"(?:language|pass_filenames): (.+)", hooks) == ["system", "false"] * len(commands)
+
+
+def test_wheel_has_every_file_of_the_package(tmp_path):
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    shutil.copytree(ROOT / "gluon_vae", tmp_path / "gluon_vae", ignore=ignored)
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    code = "from setuptools.build_meta import build_wheel; build_wheel('.')"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert "gluon_vae/py.typed" in files
+    assert files <= set(zipfile.ZipFile(wheel).namelist())
 
 
 RUNS = "exit 0"
@@ -174,7 +220,7 @@ def test_notebook_keeps_the_pace_and_opens_and_closes_alike(path):
     cells = json.loads(path.read_text())["cells"]
     prose = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
     assert re.match(rf"# {int(path.stem[:2])} · ", prose[0])
-    for part in ("**Question.**", "**You need.**", "**You will see.**"):
+    for part in ("**Question.**", "**You need.**", "**You will see.**", "**In the package.**"):
         assert part in prose[0]
     for heading in ("## Summary", "## Limits", "## Exercises"):
         assert any(text.startswith(heading) for text in prose), heading
@@ -190,3 +236,58 @@ def test_links_lead_somewhere(path):
         target = target[0] or target[1]
         if not target.startswith(("http", "$")):
             assert (path.parent / target).exists(), target
+
+
+def links_to_code(path):
+    """Return the name and the module of every link in the last paragraph of a chapter's first cell."""
+    opening = "".join(json.loads(path.read_text())["cells"][0]["source"])
+    paragraph = opening.split("\n\n")[-1]
+    assert paragraph.startswith("**In the package.** ")
+    links = re.findall(r"\[`([\w.]+)`\]\(\.\./gluon_vae/(\w+)\.py\)", paragraph)
+    assert 0 < len(links) == len(set(links)) == paragraph.count("](")
+    return [(name.removeprefix(f"{module}."), module) for name, module in links]
+
+
+def docstrings():
+    """Yield the name, the module and the text of every docstring in the package."""
+    for path in sorted((ROOT / "gluon_vae").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                yield getattr(node, "name", ""), path.stem, ast.get_docstring(node) or ""
+
+
+def test_chapters_name_the_code_whose_docstrings_name_them():
+    chapters = {}
+    for path in NOTEBOOKS:
+        for item in links_to_code(path):
+            chapters.setdefault(item, []).append(str(int(path.stem[:2])))
+    expected, found = {}, {}
+    for item, (*others, last) in chapters.items():
+        expected[item] = f"See chapters {', '.join(others)} and {last}." if others else f"See chapter {last}."
+    for name, module, text in docstrings():
+        if "chapter" in text.lower():
+            summary = re.split(r"\n\n\w+\n-+\n", text)[0]
+            found[name, module] = re.sub(r"(?s).*\b(See chapters? [\d, and]+\.)$", r"\1", summary)
+            assert len(re.findall("chapter", text, re.IGNORECASE)) == 1, (name, module)
+    assert found == expected
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_links_to_code_lead_to_the_module_that_defines_it(path):
+    opening = "".join(json.loads(path.read_text())["cells"][0]["source"])
+    for name, module in links_to_code(path):
+        assert (ROOT / "gluon_vae" / f"{module}.py").is_file()
+        item = getattr(importlib.import_module(f"gluon_vae.{module}"), name)
+        assert item.__module__ == f"gluon_vae.{module}"
+        assert f"[`{name if name in gluon_vae.__all__ else f'{module}.{name}'}`](" in opening
+
+
+def test_readme_lists_the_modules_that_every_chapter_names():
+    row = re.compile(r"^\| (\d+) \| \[[^|]+\]\(notebooks/(\w+)\.ipynb\) \| [^|]+ \| ([^|]+) \|$", re.MULTILINE)
+    listed = {}
+    for number, stem, code in row.findall((ROOT / "README.md").read_text()):
+        modules = re.findall(r"\[`(\w+)`\]", code)
+        assert code == ", ".join(f"[`{module}`](gluon_vae/{module}.py)" for module in modules)
+        assert int(number) == int(stem[:2])
+        listed[stem] = sorted(modules)
+    assert listed == {path.stem: sorted({module for _, module in links_to_code(path)}) for path in NOTEBOOKS}

@@ -1,0 +1,64 @@
+"""How MXNet shares its work among threads: one default of its own is changed, and two ways to wrong numbers refused.
+
+libgomp lets threads spin between two parallel regions only while one thread of the process starts such regions.
+As soon as a second one does, every region ends in calls of the kernel, for good, and two threads become slower
+than one. MXNet computes on a thread of its own, but copies arrays of 200,000 numbers and more on the caller's, in
+parallel: ``nd.array`` of MNIST is enough. ``MXNET_CPU_PARALLEL_SIZE`` is the size from which it does so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+PARALLEL_SIZE = "MXNET_CPU_PARALLEL_SIZE"
+NEVER = "2000000000"
+
+
+def prepare() -> None:
+    """Have MXNet copy on one thread, unless the environment says from which size not; before MXNet is loaded.
+
+    Raises
+    ------
+    ImportError
+        If OMP_NUM_THREADS is not a number, by which MXNet would end the process.
+    """
+    os.environ.setdefault(PARALLEL_SIZE, NEVER)
+    threads = os.environ.get("OMP_NUM_THREADS", "1").strip()
+    if not re.fullmatch(r"[1-9]\d{0,3}", threads):
+        raise ImportError(f"MXNet needs OMP_NUM_THREADS to be one positive number or unset, got {threads!r}")
+
+
+def check(library: object) -> None:
+    """Refuse settings under which a parallel region gets fewer threads than it asks for.
+
+    oneDNN divides a product among the threads that it asked for, and what it gave to one that never came is left
+    out: of 100 x 784 by 784 x 400 numbers, half are wrong, without a word.
+
+    Parameters
+    ----------
+    library : ctypes.CDLL
+        MXNet's library, through which that of OpenMP is found.
+
+    Raises
+    ------
+    ImportError
+        If there is such a setting; names the variable that made it.
+    """
+    try:
+        threads, dynamic, limit, levels = (
+            getattr(library, f"omp_get_{name}")()
+            for name in ("max_threads", "dynamic", "thread_limit", "max_active_levels")
+        )
+    except AttributeError:  # another OpenMP, with other ways
+        return
+    for wrong, name, value in (
+        (dynamic, "OMP_DYNAMIC", "true"),
+        (limit < threads, "OMP_THREAD_LIMIT", limit),
+        (levels < 1, "OMP_MAX_ACTIVE_LEVELS", levels),
+    ):
+        if threads > 1 and wrong:
+            raise ImportError(
+                f"{name}={value} makes MXNet leave out a part of its products where OMP_NUM_THREADS is above 1, "
+                f"{threads} here: unset {name}, or set OMP_NUM_THREADS=1"
+            )
