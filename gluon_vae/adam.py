@@ -186,8 +186,8 @@ def trained_parameters(net: HybridBlock) -> dict[str, Parameter]:
         if layer.weight.grad_req == "null" and layer.bias is not None and layer.bias in parameters:
             # MXNet computes both gradients together, or none: the last one would be used for ever.
             raise ValueError(
-                f"net must not have a frozen weight with a bias that is trained, got {parameters[layer.bias]}: freeze "
-                "both, or give the weight an lr_mult of 0"
+                f"net must not have a frozen weight with a bias that is trained, got {parameters[layer.bias]}: "
+                "freeze both, or give the weight an lr_mult of 0"
             )
     if not parameters:
         raise ValueError("net must have a parameter to train, got none, or all of them with grad_req 'null'")
