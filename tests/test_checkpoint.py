@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 import soak
-from conftest import N_OUTPUT
+from conftest import N_OUTPUT, every_model, inputs, labels, make, refused
 
 import gluon_vae
 from gluon_vae import checkpoint, fit
@@ -26,10 +27,7 @@ def x():
     return np.random.default_rng(0).random((53, N_OUTPUT), dtype=np.float32)
 
 
-def make(**kwargs):
-    net = gluon_vae.VAE(**{"n_hidden": 8, "n_latent": 2, "n_layers": 1, "n_output": N_OUTPUT} | kwargs)
-    net.hybridize(static_alloc=True, static_shape=True)
-    return net
+make_new = partial(make, "vae", "static", initialize=False)
 
 
 def stop_after(n_epochs):
@@ -51,13 +49,13 @@ def assert_equal_parameters(a, b):
 
 @pytest.mark.parametrize("interrupted_after", [1, 3])
 def test_interrupted_and_resumed_equals_uninterrupted(x, tmp_path, interrupted_after):
-    whole, parts = make(), make()
+    whole, parts = make_new(), make_new()
     expected = fit(whole, x, x[:9], **SETTINGS)
     path = tmp_path / "checkpoint"
     with pytest.raises(KeyboardInterrupt):
         fit(parts, x, x[:9], checkpoint=path, on_epoch=stop_after(interrupted_after), **SETTINGS)
     mx.random.seed(99)  # another process would have another state
-    again = make()
+    again = make_new()
     history = fit(again, x, x[:9], checkpoint=path, resume=True, **SETTINGS)
     assert without_seconds(history) == without_seconds(expected)
     assert_equal_parameters(again, whole)
@@ -65,19 +63,26 @@ def test_interrupted_and_resumed_equals_uninterrupted(x, tmp_path, interrupted_a
 
 
 def test_a_finished_run_is_resumed_to_itself(x, tmp_path):
-    net, again = make(), make()
+    net, again = make_new(), make_new()
     history = fit(net, x, checkpoint=tmp_path / "c", **SETTINGS)
     assert fit(again, x, checkpoint=tmp_path / "c", resume=True, **SETTINGS) == history
     assert_equal_parameters(net, again)
 
 
-def test_load_rebuilds_the_model_from_the_file_alone(x, tmp_path):
-    net = make(n_layers=2, act_type="tanh", n_samples=3, beta=2.0)
-    fit(net, x, checkpoint=tmp_path / "c", **SETTINGS)
-    loaded = gluon_vae.load(tmp_path / "c")
-    assert loaded.config == net.config
-    eps = nd.random.normal(shape=(3 * len(x), 2))
-    np.testing.assert_array_equal(loaded(nd.array(x), eps).asnumpy(), net(nd.array(x), eps).asnumpy())
+@every_model
+def test_a_checkpoint_rebuilds_the_model(kind, options, x, tmp_path):
+    composed, path = "composed" in kind, tmp_path / "c"
+    build = partial(make, kind, "static", initialize=False, **options, **({} if composed else {"act_type": "tanh"}))
+    net = build()
+    y = dict(zip(("y_train",), labels(net, len(x))))
+    fit(net, x, n_epochs=1, checkpoint=path, progress=False, **y)
+    if composed:
+        with refused(str(path), "ComposedVAE", "build it"):
+            gluon_vae.load(path)
+    again = gluon_vae.load(path, build() if composed else None)
+    assert type(again) is type(net)
+    assert again.config == net.config
+    np.testing.assert_array_equal(again(*inputs(net, x)).asnumpy(), net(*inputs(net, x)).asnumpy())
 
 
 @pytest.mark.parametrize(
@@ -92,16 +97,16 @@ def test_load_rebuilds_the_model_from_the_file_alone(x, tmp_path):
     ],
 )
 def test_another_run_is_not_resumed(x, tmp_path, change, name):
-    fit(make(), x, checkpoint=tmp_path / "c", **SETTINGS)
+    fit(make_new(), x, checkpoint=tmp_path / "c", **SETTINGS)
     images = x[::-1] if change.pop("x_train", None) else x
-    net = make()
+    net = make_new()
     with pytest.raises(ValueError, match=f"{name} ="):
         fit(net, images, checkpoint=tmp_path / "c", resume=True, **SETTINGS | change)
 
 
 def test_resume_needs_a_path(x):
-    with pytest.raises(ValueError, match="checkpoint"):
-        fit(make(), x, resume=True, **SETTINGS)
+    with refused("resume", "checkpoint"):
+        fit(make_new(), x, resume=True, **SETTINGS)
 
 
 def flip(content, position):
@@ -118,32 +123,36 @@ DAMAGES = {
     "flipped in the parameters": (lambda c: flip(c, len(c) // 2), "damaged"),
     "flipped in the checksum": (lambda c: flip(c, 40), "damaged"),
     "another program's": (lambda c: b"\x12\x01\0\0" + c, "not a gluon-vae checkpoint"),
-    "another version's": (lambda c: c.replace(b"checkpoint 1\n", b"checkpoint 0\n", 1), "version 0"),
+    "another version's": (lambda c: c.replace(b"checkpoint 1\n", b"checkpoint 0\n", 1), "version 0", "version 1"),
+    "a newer version's": (lambda c: c.replace(b"checkpoint 1\n", b"checkpoint 9\n", 1), "version 9", "version 1"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_and_foreign_files_are_refused_and_the_network_left_alone(x, tmp_path, damage):
-    path, net = tmp_path / "c", make()
+    path, net = tmp_path / "c", make_new()
     fit(net, x, checkpoint=path, **SETTINGS)
-    change, message = DAMAGES[damage]
-    path.write_bytes(change(path.read_bytes()))
+    change, *words = DAMAGES[damage]
+    damaged = change(path.read_bytes())
+    path.write_bytes(damaged)
     before = checkpoint.parameters_of(net)
     for use in (lambda: fit(net, x, checkpoint=path, resume=True, **SETTINGS), lambda: gluon_vae.load(path)):
-        with pytest.raises(ValueError, match=message) as refused:
+        with refused(str(path), *words):
             use()
-        assert str(path) in str(refused.value)
     for name, value in checkpoint.parameters_of(net).items():
         np.testing.assert_array_equal(value, before[name])
+    assert [(file, file.read_bytes()) for file in tmp_path.iterdir()] == [(path, damaged)]
 
 
 def test_parameters_of_another_architecture_are_refused_before_any_is_set(x, tmp_path):
-    fit(make(), x, checkpoint=tmp_path / "c", **SETTINGS)
-    for other in (make(n_hidden=9), make(n_layers=2)):
+    fit(make_new(), x, checkpoint=tmp_path / "c", **SETTINGS)
+    for other in (make_new(n_hidden=9), make_new(n_layers=1)):
         other.initialize()
         before = checkpoint.parameters_of(other)
         with pytest.raises(ValueError, match=r"its run had n_(hidden|layers)"):
             fit(other, x, checkpoint=tmp_path / "c", resume=True, **SETTINGS)
+        with refused(str(tmp_path / "c"), "another architecture"):
+            gluon_vae.load(tmp_path / "c", other)
         for name, value in checkpoint.parameters_of(other).items():
             np.testing.assert_array_equal(value, before[name])
 
@@ -154,7 +163,7 @@ def test_missing_file_is_named(tmp_path):
 
 
 def test_a_ruined_parameter_stops_training_and_the_checkpoint_before_stays(x, tmp_path):
-    net, path = make(), tmp_path / "c"
+    net, path = make_new(), tmp_path / "c"
 
     def ruin(history):
         if len(history["epoch"]) == 2:

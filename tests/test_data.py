@@ -204,12 +204,6 @@ def test_missing_file_is_named(tmp_path, files, name):
     check_sentence(error)
 
 
-@pytest.mark.parametrize("source", ["full", "/no/such/folder", ""])
-def test_unknown_source_is_named(source):
-    with pytest.raises(ValueError, match="source"):
-        load_mnist(source)
-
-
 class Mirrors(http.server.ThreadingHTTPServer):
     """Mirrors on one server, each in a folder named by how it behaves; ``asked`` lists the requests."""
 
