@@ -1,10 +1,16 @@
 """What every model of the family keeps, in every execution mode: calls, gradients, settings, names, files."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-from conftest import AUTOENCODERS, FAMILY, MODES, N_LATENT, N_OUTPUT, VAES, every_model, inputs, labels, make
+from conftest import AUTOENCODERS, FAMILY, MODES, N_LATENT, N_OUTPUT, VAES, every_model, inputs, labels, make, refused
 from conftest import N as BATCH
 from scipy.special import expit
+
+from gluon_vae.model import Setting
 
 import mxnet as mx
 from mxnet import autograd, gluon, nd
@@ -213,3 +219,146 @@ def test_an_export_computes_the_same_and_keeps_the_names(kind, options, part, x,
     for ours, reference in zip([result] if part != "model" else result, expected, strict=True):
         np.testing.assert_array_equal(ours.asnumpy(), reference.asnumpy())
     assert set(mx.sym.load(graph).list_arguments()) == {*names, *block.collect_params()}
+
+
+@pytest.mark.parametrize("variance", [None, "learned", "per-pixel"])
+@pytest.mark.parametrize("kind", [kind for kind in FAMILY if kind not in ("composed", "composed conditional")])
+def test_parameters_are_named_after_their_place_in_the_model(kind, variance):
+    net = make(kind, likelihood="gaussian" if variance else "bernoulli", variance=variance)
+    placed = []
+    for part, pattern in (("encoder", ".*_encoder_.*"), ("likelihood", ".*likelihood.*"), ("decoder", ".*decoder.*")):
+        found = list(net.collect_params(pattern))
+        assert found == list(getattr(net, part).collect_params())
+        assert all(name.startswith(f"{net.prefix}{part}_") for name in found)
+        assert found or part == "likelihood"
+        placed += found
+    assert placed == list(net.collect_params())
+    assert (f"{net.prefix}likelihood_raw" in placed) == (variance == "learned")
+
+
+def test_networks_that_are_given_keep_their_names():
+    net = make("composed")
+    names = [*net.encoder.collect_params(), *net.decoder.logits.collect_params()]
+    assert list(net.collect_params()) == names
+    assert not any(name.startswith(net.prefix) for name in names)
+
+
+def test_names_are_the_same_in_every_process():
+    code = """
+import gluon_vae as g
+for model in (g.VAE, g.ConditionalVAE, g.ConvVAE, g.Autoencoder, g.SparseAutoencoder, g.DenoisingAutoencoder, g.VAE):
+    print(*model(n_latent=2, likelihood="gaussian").collect_params())
+"""
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in "12"
+    ]
+    assert printed[0] == printed[1]
+    first, *_, last = printed[0].splitlines()
+    ends = [
+        f"{part}_dense{i}_{kind}" for part in ("encoder", "decoder") for i in (0, 1) for kind in ("weight", "bias")
+    ]
+    ends.insert(4, "likelihood_raw")
+    assert first.split() == [f"vae0_{end}" for end in ends]
+    assert last.split() == [f"vae1_{end}" for end in ends]
+
+
+def in_training(net, x):
+    """Return the results of a call in training mode and its gradients; what a model draws is the same every time."""
+    mx.random.seed(5)
+    with autograd.record():
+        loss = net(nd.array(x), *labels(net))
+    loss.backward()
+    gradients = {name: parameter.grad() for name, parameter in net._collect_params_with_prefix().items()}
+    return {name: value.asnumpy() for name, value in ({"loss": loss} | attributes(net) | gradients).items()}
+
+
+def assert_same(results, expected):
+    assert results.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(results[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+CHANGES = [
+    *[(kind, name, value) for kind in VAES for name, value in (("beta", 4.0), ("n_samples", 3))],
+    ("sparse l1", "weight", 2.5),
+    ("sparse kl", "weight", 2.5),
+    ("sparse kl", "rate", 0.3),
+    ("denoising masking", "level", 0.2),
+    ("denoising gaussian", "level", 0.2),
+    ("denoising masking", "corruption", "gaussian"),
+]
+NUMBERS = (0, -1, float("nan"), float("inf"), "1", True, None)
+REFUSED = {
+    "beta": NUMBERS,
+    "weight": NUMBERS,
+    "n_samples": (0, -1, 1.5, "3", True, None),
+    "rate": (1, *NUMBERS),
+    "level": (1, *NUMBERS),
+    "corruption": ("blur", 1, None),
+}
+every_change = pytest.mark.parametrize(("kind", "name", "value"), CHANGES)
+
+
+@every_change
+@every_mode
+def test_a_setting_takes_effect_at_the_next_call(kind, name, value, mode, x):
+    net = make(kind, mode)
+    before, first = in_training(net, x), getattr(net, name)
+    setattr(net, name, value)
+    now, another = in_training(net, x), make(kind, **{name: value})
+    assert_same(now, in_training(another, x))
+    assert (now["loss"] != before["loss"]).any()
+    assert getattr(net, name) == net.config[name] == value
+    assert net.config == another.config
+    setattr(net, name, first)
+    assert_same(in_training(net, x), before)
+    assert net.config == make(kind).config
+
+
+@every_change
+@pytest.mark.parametrize("mode", ["imperative", "static"])
+def test_a_bad_setting_is_named_and_leaves_the_old_one(kind, name, value, mode, x):
+    net = make(kind, mode, **{name: value})
+    before, config = in_training(net, x), net.config
+    for bad in REFUSED[name]:
+        with refused(name, repr(bad)):
+            setattr(net, name, bad)
+        assert getattr(net, name) == value
+    assert net.config == config
+    assert_same(in_training(net, x), before)
+
+
+SIZES = {"n_latent", "n_output", "n_classes"}
+MLP_SIZES = SIZES | {"n_hidden", "n_layers", "act_type"}
+
+
+@every_kind
+def test_what_the_architecture_is_cannot_be_set_again(kind):
+    fixed = {"conv": SIZES | {"channels", "act_type"}}.get(kind, SIZES if "composed" in kind else MLP_SIZES)
+    fixed = fixed | {"kind"} if "sparse" in kind else fixed
+    net = make(kind)
+    settings = {name for cls in type(net).__mro__ for name in vars(cls) if isinstance(vars(cls)[name], Setting)}
+    assert settings == fixed | {name for another, name, _ in CHANGES if type(make(another)) is type(net)}
+    config = net.config
+    for name in fixed:
+        value = getattr(net, name)
+        for other in (value, 5, "tanh"):
+            with refused(name, "make another model", error=AttributeError):
+                setattr(net, name, other)
+        assert getattr(net, name) == value
+    assert net.config == config
+
+
+@every_model
+def test_the_configuration_is_what_makes_the_model_again(kind, options):
+    net = make(kind, **options)
+    assert options.items() <= net.config.items()
+    if "composed" not in kind:
+        assert type(net)(**net.config).config == net.config
