@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import gluon_vae
+from gluon_vae.checkpoint import parameters_of
 from gluon_vae.layers import Conditioned, mlp
 
 import mxnet as mx
@@ -119,6 +120,22 @@ def grey_images(n_output=N_OUTPUT):
     x = np.random.default_rng(0).random((N, n_output), dtype=np.float32)
     x[0, :3], x[1, :3] = 0, 1
     return x
+
+
+def assert_equal(arrays, expected):
+    """Assert that there are the same arrays by the same names, bit for bit."""
+    assert arrays.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(arrays[name], values, name)
+
+
+@contextmanager
+def unchanged(*nets):
+    """Expect the parameters of models to be afterwards what they were before."""
+    before = [parameters_of(net) for net in nets]
+    yield
+    for net, parameters in zip(nets, before):
+        assert_equal(parameters_of(net), parameters)
 
 
 @contextmanager

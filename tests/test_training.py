@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from conftest import N_OUTPUT, every_model, labels, make
+from conftest import N_OUTPUT, assert_equal, every_model, labels, make
 
 import gluon_vae
 from gluon_vae import fit
@@ -49,8 +49,7 @@ def test_fit_lowers_the_loss_and_one_seed_gives_the_same_bits(kind, options, x):
     (loss, parameters), (again, same) = train(1), train(2)
     assert loss[-1] < loss[0]
     assert loss == again
-    for name, values in parameters.items():
-        np.testing.assert_array_equal(values, same[name])
+    assert_equal(parameters, same)
 
 
 def test_history_has_equal_lists_whose_terms_add_up(x):
@@ -83,7 +82,7 @@ def test_same_seed_same_bits(x, mode):
     again, again_values = run(0)
     assert again == first
     assert other != first
-    assert all((values == again_values[name]).all() for name, values in first_values.items())
+    assert_equal(again_values, first_values)
 
 
 def test_numpys_global_generator_is_left_alone(x):
