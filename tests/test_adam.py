@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import make, refused
 
 import gluon_vae
-from gluon_vae import adam, compiled_adam
+from gluon_vae import adam, checkpoint, compiled_adam
 
 import mxnet as mx
 from mxnet import autograd, gluon, nd
@@ -140,6 +141,74 @@ def test_replaced_parameters_are_what_is_updated():
     np.testing.assert_array_equal(old.asnumpy(), unused)
 
 
+REPLACE = {
+    "initialised again": lambda net: net.initialize(force_reinit=True),
+    "moved": lambda net: net.collect_params().reset_ctx(mx.cpu(1)),
+    "moved to where they are": lambda net: net.collect_params().reset_ctx(mx.cpu()),
+    "given another type": lambda net: net.cast("float64"),
+    "given other gradients": lambda net: setattr(net.weight, "grad_req", "add"),
+}
+LEAVE = {
+    "nothing": lambda net: None,
+    "values are set": lambda net: net.weight.set_data(nd.full((4, 3), 7)),
+    "a prediction": lambda net: net(nd.ones((BATCH, 3))),
+    "gradients are cleared": lambda net: net.collect_params().zero_grad(),
+    "compilation": lambda net: net.hybridize(static_alloc=True, static_shape=True),
+}
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("act", [*REPLACE, *LEAVE])
+def test_arrays_that_were_replaced_under_way_are_found_and_nothing_else_is(act, compiled, monkeypatch):
+    if not compiled:
+        by_mxnet(monkeypatch)
+    net = one_layer()
+    optimizer = adam.Adam(net)
+    take_steps(net, optimizer)
+    optimizer.check()
+    (REPLACE | LEAVE)[act](net)
+    if act in REPLACE:
+        with refused("replaced or moved", error=RuntimeError):
+            optimizer.check()
+    else:
+        optimizer.check()
+        take_steps(net, optimizer)
+        optimizer.check()
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_fit_stops_where_arrays_were_replaced_in_the_middle_of_an_epoch(compiled, x, tmp_path, monkeypatch):
+    if not compiled:
+        by_mxnet(monkeypatch)
+    calls = []
+
+    def replace_at_the_sixth(net, inputs):
+        calls.append(len(inputs))
+        if len(calls) == 6:
+            with autograd.pause():
+                net.initialize(force_reinit=True)
+
+    net = make()
+    net.register_forward_pre_hook(replace_at_the_sixth)
+    with refused("replaced or moved", error=RuntimeError):
+        gluon_vae.fit(net, x, n_epochs=3, batch_size=2, checkpoint=tmp_path / "c", progress=False)
+    assert len(calls) == 8  # to the end of the second epoch
+    assert checkpoint.read(tmp_path / "c").meta["history"]["epoch"] == [1]
+
+
+def test_between_epochs_arrays_may_be_replaced(x):
+    net = make()
+    replaced = []
+
+    def replace(history):
+        replaced.append(net.encoder[0].weight.data())
+        net.initialize(force_reinit=True)
+
+    gluon_vae.fit(net, x, n_epochs=3, progress=False, on_epoch=replace)
+    assert len(replaced) == 3
+    assert replaced[0] is not replaced[1]
+
+
 def test_frozen_parameters_stay():
     net = one_layer()
     net.bias.grad_req = "null"
@@ -161,14 +230,63 @@ def test_nothing_becomes_denormal_where_gradients_vanish():
         assert (sizes >= np.finfo(np.float32).tiny).all()
 
 
-def test_fit_reaches_the_same_without_numba(sample, monkeypatch):
-    losses = []
-    for compiled in (compiled_adam._compiled, NOT_COMPILED):
-        monkeypatch.setattr(compiled_adam, "_compiled", compiled)
+def without_numba(monkeypatch):
+    monkeypatch.setattr(compiled_adam, "_compiled", compiled_adam._compiled.__wrapped__)  # which asks again
+    monkeypatch.setitem(sys.modules, "numba", None)
+
+
+def with_jit_disabled(monkeypatch):
+    monkeypatch.setattr(compiled_adam, "_compiled", compiled_adam._compiled.__wrapped__)
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)  # as NUMBA_DISABLE_JIT=1 sets it
+
+
+def by_mxnet(monkeypatch):
+    monkeypatch.setattr(compiled_adam, "_compiled", NOT_COMPILED)
+
+
+@pytest.mark.parametrize("make_plain", [without_numba, with_jit_disabled, by_mxnet])
+def test_fit_reaches_the_same_in_the_compiled_and_in_the_plain_form(make_plain, sample, monkeypatch):
+    forms = []
+
+    def updates(*arguments, original=compiled_adam.updates):
+        compiled, left_to_mxnet = original(*arguments)
+        forms.append((bool(compiled), bool(left_to_mxnet)))
+        return compiled, left_to_mxnet
+
+    def train():
         net = gluon_vae.VAE(n_hidden=32)
         history = gluon_vae.fit(net, sample.x_train[:500], n_epochs=2, progress=False)
-        losses.append(history["train_loss"][-1])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+        return history["train_loss"], checkpoint.parameters_of(net)
+
+    monkeypatch.setattr(compiled_adam, "updates", updates)
+    losses, parameters = train()
+    assert set(forms) == {(True, False)}
+    forms.clear()
+    make_plain(monkeypatch)
+    plain_losses, plain_parameters = train()
+    assert set(forms) == {(False, True)}
+    assert losses == pytest.approx(plain_losses, rel=1e-5)
+    for name, values in parameters.items():
+        np.testing.assert_allclose(values, plain_parameters[name], rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_the_rule_run_by_python_is_the_compiled_update():
+    net = one_layer("float64")
+    optimizer = adam.Adam(net)
+    weight = net.weight.data().asnumpy().ravel()
+    mean, square = np.zeros((2, weight.size))
+    for t in range(1, N_STEPS + 1):
+        gradient = np.random.default_rng(t).standard_normal(weight.size)
+        net.weight.grad()[:] = nd.array(gradient.reshape((4, 3)), dtype="float64")
+        net.bias.grad()[:] = 0
+        optimizer.step(RATE, BATCH)
+        rate = RATE * np.sqrt(1 - adam.BETA2**t) / (1 - adam.BETA1**t)
+        constants = 1 - adam.BETA1, 1 - adam.BETA2, adam.EPSILON, adam.WEIGHT_DECAY
+        adam.rule(weight, gradient, mean, square, rate, 1 / BATCH, *constants)
+    moments = optimizer.moments()
+    for ours, reference in ((net.weight.data().asnumpy(), weight), (moments["weight/mean"], mean)):
+        np.testing.assert_allclose(ours.ravel(), reference, rtol=1e-12)
+    np.testing.assert_allclose(moments["weight/square"].ravel(), square, rtol=1e-12)
 
 
 def test_without_numba_there_is_nothing_compiled(monkeypatch):

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 import soak
-from conftest import N_OUTPUT
+from conftest import N_OUTPUT, assert_equal, every_model, inputs, labels, make, refused, unchanged
 
 import gluon_vae
 from gluon_vae import checkpoint, contract, fit
@@ -31,10 +32,7 @@ def x():
     return np.random.default_rng(0).random((53, N_OUTPUT), dtype=np.float32)
 
 
-def make(**kwargs):
-    net = gluon_vae.VAE(**{"n_hidden": 8, "n_latent": 2, "n_layers": 1, "n_output": N_OUTPUT} | kwargs)
-    net.hybridize(static_alloc=True, static_shape=True)
-    return net
+make_new = partial(make, "vae", "static", initialize=False)
 
 
 def stop_after(n_epochs):
@@ -49,40 +47,42 @@ def without_seconds(history):
     return {key: column for key, column in history.items() if key != "seconds"}
 
 
-def assert_equal_parameters(a, b):
-    for name, value in checkpoint.parameters_of(a).items():
-        np.testing.assert_array_equal(value, checkpoint.parameters_of(b)[name])
-
-
 @pytest.mark.parametrize("interrupted_after", [1, 3])
 def test_interrupted_and_resumed_equals_uninterrupted(x, tmp_path, interrupted_after):
-    whole, parts = make(), make()
+    whole, parts = make_new(), make_new()
     expected = fit(whole, x, x[:9], **SETTINGS)
     path = tmp_path / "checkpoint"
     with pytest.raises(KeyboardInterrupt):
         fit(parts, x, x[:9], checkpoint=path, on_epoch=stop_after(interrupted_after), **SETTINGS)
     mx.random.seed(99)  # another process would have another state
-    again = make()
+    again = make_new()
     history = fit(again, x, x[:9], checkpoint=path, resume=True, **SETTINGS)
     assert without_seconds(history) == without_seconds(expected)
-    assert_equal_parameters(again, whole)
-    assert_equal_parameters(gluon_vae.load(path), whole)
+    for net in (again, gluon_vae.load(path)):
+        assert_equal(checkpoint.parameters_of(net), checkpoint.parameters_of(whole))
 
 
 def test_a_finished_run_is_resumed_to_itself(x, tmp_path):
-    net, again = make(), make()
+    net, again = make_new(), make_new()
     history = fit(net, x, checkpoint=tmp_path / "c", **SETTINGS)
     assert fit(again, x, checkpoint=tmp_path / "c", resume=True, **SETTINGS) == history
-    assert_equal_parameters(net, again)
+    assert_equal(checkpoint.parameters_of(net), checkpoint.parameters_of(again))
 
 
-def test_load_rebuilds_the_model_from_the_file_alone(x, tmp_path):
-    net = make(n_layers=2, act_type="tanh", n_samples=3, beta=2.0)
-    fit(net, x, checkpoint=tmp_path / "c", **SETTINGS)
-    loaded = gluon_vae.load(tmp_path / "c")
-    assert loaded.config == net.config
-    eps = nd.random.normal(shape=(3 * len(x), 2))
-    np.testing.assert_array_equal(loaded(nd.array(x), eps).asnumpy(), net(nd.array(x), eps).asnumpy())
+@every_model
+def test_a_checkpoint_rebuilds_the_model(kind, options, x, tmp_path):
+    composed, path = "composed" in kind, tmp_path / "c"
+    build = partial(make, kind, "static", initialize=False, **options, **({} if composed else {"act_type": "tanh"}))
+    net = build()
+    y = dict(zip(("y_train",), labels(net, len(x))))
+    fit(net, x, n_epochs=1, checkpoint=path, progress=False, **y)
+    if composed:
+        with refused(str(path), "ComposedVAE", "build it"):
+            gluon_vae.load(path)
+    again = gluon_vae.load(path, build() if composed else None)
+    assert type(again) is type(net)
+    assert again.config == net.config
+    np.testing.assert_array_equal(again(*inputs(net, x)).asnumpy(), net(*inputs(net, x)).asnumpy())
 
 
 @pytest.mark.parametrize(
@@ -97,16 +97,16 @@ def test_load_rebuilds_the_model_from_the_file_alone(x, tmp_path):
     ],
 )
 def test_another_run_is_not_resumed(x, tmp_path, change, name):
-    fit(make(), x, checkpoint=tmp_path / "c", **SETTINGS)
+    fit(make_new(), x, checkpoint=tmp_path / "c", **SETTINGS)
     images = x[::-1] if change.pop("x_train", None) else x
-    net = make()
+    net = make_new()
     with pytest.raises(ValueError, match=f"{name} ="):
         fit(net, images, checkpoint=tmp_path / "c", resume=True, **SETTINGS | change)
 
 
 def test_resume_needs_a_path(x):
-    with pytest.raises(ValueError, match="checkpoint"):
-        fit(make(), x, resume=True, **SETTINGS)
+    with refused("resume", "checkpoint"):
+        fit(make_new(), x, resume=True, **SETTINGS)
 
 
 def flip(content, position):
@@ -123,34 +123,32 @@ DAMAGES = {
     "flipped in the parameters": (lambda c: flip(c, len(c) // 2), "damaged"),
     "flipped in the checksum": (lambda c: flip(c, 40), "damaged"),
     "another program's": (lambda c: b"\x12\x01\0\0" + c, "not a gluon-vae checkpoint"),
-    "another version's": (lambda c: c.replace(b"checkpoint 1\n", b"checkpoint 0\n", 1), "version 0"),
+    "another version's": (lambda c: c.replace(b"checkpoint 1\n", b"checkpoint 0\n", 1), "version 0", "version 1"),
+    "a newer version's": (lambda c: c.replace(b"checkpoint 1\n", b"checkpoint 9\n", 1), "version 9", "version 1"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_and_foreign_files_are_refused_and_the_network_left_alone(x, tmp_path, damage):
-    path, net = tmp_path / "c", make()
+    path, net = tmp_path / "c", make_new()
     fit(net, x, checkpoint=path, **SETTINGS)
-    change, message = DAMAGES[damage]
-    path.write_bytes(change(path.read_bytes()))
-    before = checkpoint.parameters_of(net)
+    change, *words = DAMAGES[damage]
+    damaged = change(path.read_bytes())
+    path.write_bytes(damaged)
     for use in (lambda: fit(net, x, checkpoint=path, resume=True, **SETTINGS), lambda: gluon_vae.load(path)):
-        with pytest.raises(ValueError, match=message) as refused:
+        with unchanged(net), refused(str(path), *words):
             use()
-        assert str(path) in str(refused.value)
-    for name, value in checkpoint.parameters_of(net).items():
-        np.testing.assert_array_equal(value, before[name])
+    assert [(file, file.read_bytes()) for file in tmp_path.iterdir()] == [(path, damaged)]
 
 
 def test_parameters_of_another_architecture_are_refused_before_any_is_set(x, tmp_path):
-    fit(make(), x, checkpoint=tmp_path / "c", **SETTINGS)
-    for other in (make(n_hidden=9), make(n_layers=2)):
+    fit(make_new(), x, checkpoint=tmp_path / "c", **SETTINGS)
+    for other in (make_new(n_hidden=9), make_new(n_layers=1)):
         other.initialize()
-        before = checkpoint.parameters_of(other)
-        with pytest.raises(ValueError, match=r"its run had n_(hidden|layers)"):
+        with unchanged(other), pytest.raises(ValueError, match=r"its run had n_(hidden|layers)"):
             fit(other, x, checkpoint=tmp_path / "c", resume=True, **SETTINGS)
-        for name, value in checkpoint.parameters_of(other).items():
-            np.testing.assert_array_equal(value, before[name])
+        with unchanged(other), refused(str(tmp_path / "c"), "another architecture"):
+            gluon_vae.load(tmp_path / "c", other)
 
 
 def test_missing_file_is_named(tmp_path):
@@ -159,7 +157,7 @@ def test_missing_file_is_named(tmp_path):
 
 
 def test_a_ruined_parameter_stops_training_and_the_checkpoint_before_stays(x, tmp_path):
-    net, path = make(), tmp_path / "c"
+    net, path = make_new(), tmp_path / "c"
 
     def ruin(history):
         if len(history["epoch"]) == 2:
@@ -208,8 +206,8 @@ def test_other_test_images_are_another_run(x, tmp_path, first, then):
             test[0, 0] = value
         return test
 
-    path, net = tmp_path / "c", make()
-    fit(make(), x, images(*first), checkpoint=path, **SETTINGS)
+    path, net = tmp_path / "c", make_new()
+    fit(make_new(), x, images(*first), checkpoint=path, **SETTINGS)
     kept = path.read_bytes()
     with pytest.raises(ValueError, match="its run had test images ="):
         fit(net, x, images(*then), checkpoint=path, resume=True, **SETTINGS)
@@ -233,16 +231,16 @@ def test_every_column_of_a_resumed_history_has_a_number_for_every_epoch(x, tmp_p
     for test in (None, x[:9]):
         path = tmp_path / "c"
         with pytest.raises(KeyboardInterrupt):
-            fit(make(), x, test, checkpoint=path, on_epoch=stop_after(2), **SETTINGS)
-        history = fit(make(), x, test, checkpoint=path, resume=True, **SETTINGS)
+            fit(make_new(), x, test, checkpoint=path, on_epoch=stop_after(2), **SETTINGS)
+        history = fit(make_new(), x, test, checkpoint=path, resume=True, **SETTINGS)
         assert {len(column) for column in history.values()} == {4}
         assert ("test_kl" in history) == (test is not None)
 
 
 @pytest.mark.parametrize("column", ["train_kl", "test_nll", "learning_rate", "seconds"])
 def test_a_history_without_a_column_that_training_would_add_to_is_refused(x, tmp_path, column):
-    path, net = tmp_path / "c", make()
-    fit(make(), x, x[:9], checkpoint=path, **SETTINGS)
+    path, net = tmp_path / "c", make_new()
+    fit(make_new(), x, x[:9], checkpoint=path, **SETTINGS)
     saved = checkpoint.read(path)
     del saved.meta["history"][column]
     checkpoint.write(path, saved)
@@ -256,7 +254,7 @@ def test_what_a_callback_adds_to_the_history_is_its_own(x, tmp_path):
         history.setdefault("mine", []).append(object())
 
     path = tmp_path / "c"
-    history = fit(make(), x, checkpoint=path, on_epoch=add, **SETTINGS)
+    history = fit(make_new(), x, checkpoint=path, on_epoch=add, **SETTINGS)
     assert len(history["mine"]) == 4
     saved = checkpoint.read(path).meta["history"]
     assert saved == {name: column for name, column in history.items() if name != "mine"}
@@ -325,7 +323,7 @@ def contents(folder):
 @pytest.mark.parametrize("case", PATHS)
 def test_a_path_that_cannot_be_written_to_is_found_before_training(case, resume, folder, x):
     path, kind, message = PATHS[case]
-    path, net = path(folder), make()
+    path, net = path(folder), make_new()
     before = contents(folder)
     with pytest.raises(kind, match=message) as refused:
         fit(net, x, checkpoint=path, resume=resume, **SETTINGS)
@@ -340,7 +338,7 @@ def test_a_folder_that_cannot_be_written_to_is_found_before_training(code, folde
         raise OSError(code, os.strerror(code), "a temporary name")
 
     monkeypatch.setattr(tempfile, "mkstemp", refuse)
-    net = make()
+    net = make_new()
     with pytest.raises(OSError, match=f"{os.strerror(code)}: '{folder}/c'"):
         fit(net, x, checkpoint=folder / "c", **SETTINGS)
     assert not contract.is_initialized(net)
@@ -366,27 +364,27 @@ def test_a_checkpoint_is_written_where_there_is_none_or_an_older_one(there, tmp_
     if there == "an empty file":
         path.touch()
     elif there in ("an older checkpoint", "a damaged checkpoint"):
-        fit(make(n_hidden=5), x, checkpoint=path, **SETTINGS)
+        fit(make_new(n_hidden=5), x, checkpoint=path, **SETTINGS)
         if there == "a damaged checkpoint":
             path.write_bytes(path.read_bytes()[:-100])
     elif there == "a link":
         (tmp_path / "elsewhere").mkdir()
         target = tmp_path / "elsewhere" / "target"
         path.symlink_to(target)
-    net = make()
+    net = make_new()
     with pytest.raises(KeyboardInterrupt):
         fit(net, x, checkpoint=path, on_epoch=stop_after(2), **SETTINGS)
-    assert_equal_parameters(gluon_vae.load(path), net)
+    assert_equal(checkpoint.parameters_of(gluon_vae.load(path)), checkpoint.parameters_of(net))
     assert path.is_symlink() == (there == "a link")
     fit(net, x, checkpoint=path, resume=True, **SETTINGS)
-    assert_equal_parameters(gluon_vae.load(target), net)
+    assert_equal(checkpoint.parameters_of(gluon_vae.load(target)), checkpoint.parameters_of(net))
     assert path.is_symlink() == (there == "a link")
 
 
 def test_a_file_that_came_in_the_meantime_is_not_replaced(tmp_path, x):
     path = tmp_path / "c"
     with pytest.raises(ValueError, match="c is not a gluon-vae checkpoint, and is not replaced"):
-        fit(make(), x, checkpoint=path, on_epoch=lambda history: path.write_text("mine"), **SETTINGS)
+        fit(make_new(), x, checkpoint=path, on_epoch=lambda history: path.write_text("mine"), **SETTINGS)
     assert path.read_text() == "mine"
 
 
@@ -445,9 +443,9 @@ def test_names_of_any_characters_are_kept(shape, x, tmp_path):
     path = tmp_path / "c"
     fit(net, x, checkpoint=path, **SETTINGS)
     assert len(checkpoint.parameters_of(net)) == 8 + len(ODD_NAMES) * (1 if shape == "parameters" else 2)
-    assert_equal_parameters(gluon_vae.load(path, loaded), net)
+    assert_equal(checkpoint.parameters_of(gluon_vae.load(path, loaded)), checkpoint.parameters_of(net))
     fit(resumed, x, checkpoint=path, resume=True, **SETTINGS)
-    assert_equal_parameters(resumed, net)
+    assert_equal(checkpoint.parameters_of(resumed), checkpoint.parameters_of(net))
 
 
 def test_a_scalar_is_kept(x, tmp_path):
@@ -459,7 +457,7 @@ def test_a_scalar_is_kept(x, tmp_path):
         net.scale.zero_grad()
         fit(net, x, checkpoint=tmp_path / "c", **SETTINGS)
         assert checkpoint.read(tmp_path / "c").parameters["scale"].shape == ()
-        assert_equal_parameters(gluon_vae.load(tmp_path / "c", loaded), net)
+        assert_equal(checkpoint.parameters_of(gluon_vae.load(tmp_path / "c", loaded)), checkpoint.parameters_of(net))
 
 
 def with_config(config):
@@ -491,7 +489,7 @@ CANNOT_BE_KEPT = {
     "a name that is no text": (lambda: Mine(["\ud800"]), "ud800"),
     "a name that is too long": (lambda: Mine(["b" * 70_000]), "bbb"),
     "one name twice": (with_one_name_twice, "dense0_weight"),
-    "more draws than a file may ask for": (lambda: make(n_samples=20_000), "n_samples"),
+    "more draws than a file may ask for": (lambda: make_new(n_samples=20_000), "n_samples"),
 }
 
 
@@ -516,7 +514,7 @@ def test_what_cannot_be_kept_is_found_before_training(case, resume, x, tmp_path)
 
 def test_a_history_that_would_not_be_read_again_is_found_before_training(x, tmp_path):
     with pytest.raises(ValueError, match="n_epochs=1000000000"):
-        fit(make(), x, checkpoint=tmp_path / "c", **SETTINGS | {"n_epochs": 10**9})
+        fit(make_new(), x, checkpoint=tmp_path / "c", **SETTINGS | {"n_epochs": 10**9})
 
 
 COMMAND = [sys.executable, "-m", "gluon_vae", "--epochs", "10", "--n-hidden", "16", "--n-layers", "1", "--out"]
@@ -545,10 +543,8 @@ def uninterrupted(tmp_path_factory):
 
 def assert_same_result(out, uninterrupted):
     result, expected = (checkpoint.read(folder / "checkpoint") for folder in (out, uninterrupted))
-    for name, value in expected.parameters.items():
-        np.testing.assert_array_equal(result.parameters[name], value)
-    for name, value in expected.moments.items():
-        np.testing.assert_array_equal(result.moments[name], value)
+    assert_equal(result.parameters, expected.parameters)
+    assert_equal(result.moments, expected.moments)
     assert without_seconds(result.meta["history"]) == without_seconds(expected.meta["history"])
     names = [sorted(path.name for path in folder.iterdir()) for folder in (out, uninterrupted)]
     assert names[0] == names[1]  # nothing half-written stays

@@ -273,12 +273,6 @@ def test_a_source_that_is_no_folder_with_files(tmp_path, kind):
         load_mnist(path)
 
 
-@pytest.mark.parametrize("source", ["full", "/no/such/folder", ""])
-def test_unknown_source_is_named(source):
-    with pytest.raises(ValueError, match="source"):
-        load_mnist(source)
-
-
 class Mirrors(http.server.ThreadingHTTPServer):
     """Mirrors on one server, each in a folder named by how it behaves; ``asked`` lists the requests."""
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import N_OUTPUT
+from conftest import N_OUTPUT, make
 
 import gluon_vae
 from gluon_vae.generator import seeded
@@ -24,30 +24,30 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_loop_that_evaluates_draws_new_noise_in_every_epoch(call, make_vae, pixels):
-    net = make_vae()
+def test_a_loop_that_evaluates_draws_new_noise_in_every_epoch(call, x):
+    net = make()
     seen = []
     for seed in (5, 6):
         mx.random.seed(seed)
         for _ in range(3):
-            CALLS[call](net, pixels)
+            CALLS[call](net, x)
             seen.append(draw())
     assert len(np.unique(seen)) == 3 * 6  # nothing twice, in no epoch and under no seed
     mx.random.seed(5)
-    CALLS[call](net, pixels)
+    CALLS[call](net, x)
     np.testing.assert_array_equal(draw(), seen[0])  # and all of it follows from the script's seed
 
 
 @pytest.mark.parametrize("call", ["elbo", "log_likelihood"])
-def test_without_a_seed_the_generator_is_used_as_it_is(call, make_vae, pixels):
-    net = make_vae()
+def test_without_a_seed_the_generator_is_used_as_it_is(call, x):
+    net = make()
     options = {} if call == "elbo" else {"n_samples": 5, "progress": False}
     function = getattr(gluon_vae, call)
     mx.random.seed(5)
-    first, second = (function(net, pixels, seed=None, **options).per_image for _ in range(2))
+    first, second = (function(net, x, seed=None, **options).per_image for _ in range(2))
     assert (first != second).all()
     mx.random.seed(5)
-    np.testing.assert_array_equal(function(net, pixels, seed=None, **options).per_image, first)
+    np.testing.assert_array_equal(function(net, x, seed=None, **options).per_image, first)
 
 
 def test_large_seeds_differ():
@@ -58,8 +58,8 @@ def test_large_seeds_differ():
     assert len(np.unique(seen)) == 3 * 5
 
 
-def test_the_generator_moves_on_after_an_error(make_vae):
-    net = make_vae()
+def test_the_generator_moves_on_after_an_error():
+    net = make()
     mx.random.seed(5)
     plain = draw()
     mx.random.seed(5)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import N_OUTPUT, make
 from scipy.integrate import trapezoid
 from scipy.special import expit, xlog1py, xlogy
 from scipy.stats import bernoulli, norm
@@ -9,11 +10,8 @@ from scipy.stats import bernoulli, norm
 import gluon_vae
 from gluon_vae import likelihoods
 
-import mxnet as mx
 from mxnet import autograd, nd
-from mxnet.gluon import nn
 
-N_OUTPUT = 12
 KINDS = {
     "bernoulli": ("bernoulli", None),
     "fixed": ("gaussian", 0.098),
@@ -21,11 +19,10 @@ KINDS = {
     "per-pixel": ("gaussian", "per-pixel"),
 }
 GAUSSIANS = [kind for kind in KINDS if kind != "bernoulli"]
-MODES = ["imperative", "hybridized", "static"]
 MIN_STD = 0.05
 
 
-def make(kind, n_output=N_OUTPUT, min_std=MIN_STD, dtype="float64", raw=-0.1):
+def make_likelihood(kind, n_output=N_OUTPUT, min_std=MIN_STD, dtype="float64", raw=-0.1):
     name, variance = KINDS[kind]
     likelihood = likelihoods.make(name, n_output, variance, min_std)
     likelihood.initialize()
@@ -50,29 +47,29 @@ def expected_std(kind, logits, min_std=MIN_STD, n_output=N_OUTPUT, raw=-0.1):
 
 
 @pytest.mark.parametrize("kind", GAUSSIANS)
-def test_gaussian_is_the_density_of_scipy(kind, pixels):
-    likelihood = make(kind)
+def test_gaussian_is_the_density_of_scipy(kind, x):
+    likelihood = make_likelihood(kind)
     logits = draw_logits(likelihood)
     mean, std = expit(logits.asnumpy()[:, :N_OUTPUT]), expected_std(kind, logits)
-    expected = -norm.logpdf(pixels, mean, std).sum(axis=1)
-    np.testing.assert_allclose(likelihood(logits, nd.array(pixels, dtype="float64")).asnumpy(), expected, rtol=1e-10)
+    expected = -norm.logpdf(x, mean, std).sum(axis=1)
+    np.testing.assert_allclose(likelihood(logits, nd.array(x, dtype="float64")).asnumpy(), expected, rtol=1e-10)
     np.testing.assert_allclose(likelihood.variance(logits).asnumpy(), std**2, rtol=1e-10)
 
 
-def test_bernoulli_is_the_mass_of_scipy_and_the_cross_entropy_on_grey(pixels):
-    likelihood = make("bernoulli")
+def test_bernoulli_is_the_mass_of_scipy_and_the_cross_entropy_on_grey(x):
+    likelihood = make_likelihood("bernoulli")
     logits = draw_logits(likelihood)
-    p, binarized = expit(logits.asnumpy()), gluon_vae.binarize(pixels)
+    p, binarized = expit(logits.asnumpy()), gluon_vae.binarize(x)
     nll = likelihood(logits, nd.array(binarized, dtype="float64")).asnumpy()
     np.testing.assert_allclose(nll, -bernoulli.logpmf(binarized, p).sum(axis=1), rtol=1e-10)
-    grey = likelihood(logits, nd.array(pixels, dtype="float64")).asnumpy()
-    np.testing.assert_allclose(grey, -(xlogy(pixels, p) + xlog1py(1 - pixels, -p)).sum(axis=1), rtol=1e-10)
+    grey = likelihood(logits, nd.array(x, dtype="float64")).asnumpy()
+    np.testing.assert_allclose(grey, -(xlogy(x, p) + xlog1py(1 - x, -p)).sum(axis=1), rtol=1e-10)
     np.testing.assert_allclose(likelihood.variance(logits).asnumpy(), p * (1 - p), rtol=1e-10)
 
 
 @pytest.mark.parametrize("kind", GAUSSIANS)
 def test_density_of_one_pixel_integrates_to_one(kind):
-    likelihood = make(kind, n_output=1)
+    likelihood = make_likelihood(kind, n_output=1)
     x = np.linspace(-8, 9, 40_001)
     for row in draw_logits(likelihood, n=5, n_output=1, scale=1.0):
         logits = nd.tile(row.reshape((1, -1)), (len(x), 1))
@@ -81,7 +78,7 @@ def test_density_of_one_pixel_integrates_to_one(kind):
 
 
 def test_mass_of_one_pixel_sums_to_one_and_its_grey_values_do_not_integrate_to_one():
-    likelihood = make("bernoulli", n_output=1)
+    likelihood = make_likelihood("bernoulli", n_output=1)
     x = np.linspace(0, 1, 10_001)
     for row in draw_logits(likelihood, n=5, n_output=1):
         logit = row.asscalar()
@@ -98,7 +95,7 @@ def test_mass_of_one_pixel_sums_to_one_and_its_grey_values_do_not_integrate_to_o
 @pytest.mark.parametrize("raw", [-1e4, -30.0, 0.0, 30.0])
 def test_learned_deviation_stays_above_the_floor(kind, min_std, raw):
     for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-5)):
-        likelihood = make(kind, min_std=min_std, dtype=dtype, raw=raw)
+        likelihood = make_likelihood(kind, min_std=min_std, dtype=dtype, raw=raw)
         logits = nd.full((2, likelihood.n_maps * N_OUTPUT), raw, dtype=dtype)
         std = np.sqrt(likelihood.variance(logits).asnumpy())
         assert (std >= min_std * (1 - tolerance)).all()
@@ -115,26 +112,26 @@ def test_a_fixed_variance_has_no_floor():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_samples_have_the_mean_and_variance_that_are_claimed(kind):
-    n = 100_000
-    likelihood = make(kind)
-    row = draw_logits(likelihood, n=1)
+    n, n_output = 100_000, 12
+    likelihood = make_likelihood(kind, n_output)
+    row = draw_logits(likelihood, 1, n_output)
     samples = np.concatenate([likelihood.sample(nd.tile(row, (n // 10, 1))).asnumpy() for _ in range(10)])
-    mean, variance = expit(row.asnumpy()[0, :N_OUTPUT]), likelihood.variance(row).asnumpy()[0]
+    mean, variance = expit(row.asnumpy()[0, :n_output]), likelihood.variance(row).asnumpy()[0]
     squares = (samples - mean) ** 2
     assert (np.abs(samples.mean(axis=0) - mean) < 5 * np.sqrt(variance / n)).all()
     assert (np.abs(squares.mean(axis=0) - variance) < 5 * squares.std(axis=0) / np.sqrt(n) + 1e-12).all()
-    correlation = np.corrcoef(samples.T) - np.eye(N_OUTPUT)
+    correlation = np.corrcoef(samples.T) - np.eye(n_output)
     assert np.abs(correlation).max() < 6 / np.sqrt(n)
     assert kind != "bernoulli" or set(np.unique(samples)) == {0, 1}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("hybrid", [False, True])
-def test_gradient_matches_finite_differences(kind, hybrid, pixels):
-    likelihood = make(kind)
+def test_gradient_matches_finite_differences(kind, hybrid, x):
+    likelihood = make_likelihood(kind)
     if hybrid:
         likelihood.hybridize()
-    x, logits = nd.array(pixels, dtype="float64"), draw_logits(likelihood)
+    x, logits = nd.array(x, dtype="float64"), draw_logits(likelihood)
     logits.attach_grad()
     with autograd.record():
         nll = likelihood(logits, x)
@@ -160,40 +157,10 @@ def test_gradient_matches_finite_differences(kind, hybrid, pixels):
         assert raw_gradient == pytest.approx((sides[0] - sides[1]) / (2 * step), rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_model_agrees_with_its_likelihood_in_every_mode(make_vae, pixels, kind):
-    name, variance = KINDS[kind]
-    eps = nd.random.normal(shape=(len(pixels), 3))
-    losses = []
-    for mode in MODES:
-        net = make_vae(mode, likelihood=name, variance=variance)
-        losses.append(net(nd.array(pixels), eps).asnumpy())
-        z = net.mu + (0.5 * net.log_var).exp() * eps
-        np.testing.assert_allclose(net.nll_given(nd.array(pixels), z).asnumpy(), net.nll.asnumpy(), rtol=1e-5)
-        np.testing.assert_allclose(losses[-1], (net.nll + net.kl).asnumpy(), rtol=1e-6)
-    for other in losses[1:]:
-        np.testing.assert_array_equal(other, losses[0])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_generate_and_pixel_variance(make_vae, kind):
-    name, variance = KINDS[kind]
-    net = make_vae(likelihood=name, variance=variance)
-    z = gluon_vae.prior_draws(4, 3)
-    mean, again = gluon_vae.generate(net, z), gluon_vae.generate(net, z)
-    np.testing.assert_array_equal(mean, again)
-    draws = np.stack([gluon_vae.generate(net, z, pixels="sample", seed=seed) for seed in range(500)])
-    np.testing.assert_array_equal(draws[3], gluon_vae.generate(net, z, pixels="sample", seed=3))
-    claimed = gluon_vae.pixel_variance(net, z)
-    assert claimed.shape == mean.shape == draws.shape[1:]
-    assert (np.abs(draws.mean(axis=0) - mean) < 5 * np.sqrt(claimed / 500)).all()
-    assert np.abs(draws.var(axis=0) - claimed).max() < 0.25 * claimed.max()
-
-
-def test_learned_variance_trains_to_the_mean_squared_error(make_vae):
+def test_learned_variance_trains_to_the_mean_squared_error():
     """Also from far away: one number, whose steps Adam makes no longer than those of a weight."""
     x = np.clip(0.5 + 0.08 * np.random.default_rng(0).standard_normal((1000, N_OUTPUT)), 0, 1).astype("f4")
-    net = make_vae("static", likelihood="gaussian", variance="learned")
+    net = make("vae", "static", likelihood="gaussian", variance="learned")
     start = net.likelihood.variance(nd.zeros((1, N_OUTPUT))).asnumpy()
     np.testing.assert_allclose(start, 0.1, rtol=0.05)
     gluon_vae.fit(net, x, n_epochs=40, learning_rate=3e-3, progress=False)
@@ -204,67 +171,16 @@ def test_learned_variance_trains_to_the_mean_squared_error(make_vae):
     np.testing.assert_allclose(variance, error, rtol=0.03)
 
 
-def test_learned_variance_is_best_at_the_mean_squared_error(pixels):
-    likelihood = make("learned")
-    logits, x = draw_logits(likelihood), nd.array(pixels, dtype="float64")
-    error = np.mean((expit(logits.asnumpy()) - pixels) ** 2)
+def test_learned_variance_is_best_at_the_mean_squared_error(x):
+    likelihood = make_likelihood("learned")
+    logits, images = draw_logits(likelihood), nd.array(x, dtype="float64")
+    error = np.mean((expit(logits.asnumpy()) - x) ** 2)
     nll = {}
     for factor in (0.9, 1, 1.1):
         rise = np.log(factor * error / MIN_STD**2)
         raw = (np.log(np.expm1(rise)) - np.log(0.1 / MIN_STD**2)) / 10
         likelihood.raw.set_data(nd.full((1, 1), raw, dtype="float64"))
         np.testing.assert_allclose(likelihood.variance(logits).asnumpy(), factor * error, rtol=1e-9)
-        nll[factor] = likelihood(logits, x).mean().asscalar()
+        nll[factor] = likelihood(logits, images).mean().asscalar()
     assert nll[1] < min(nll[0.9], nll[1.1])
     assert nll[1] == pytest.approx(N_OUTPUT / 2 * (1 + np.log(2 * np.pi * error)), rel=1e-9)
-
-
-def test_learned_parameter_is_saved_and_loaded(make_vae, pixels, tmp_path):
-    net = make_vae(likelihood="gaussian", variance="learned")
-    net.likelihood.raw.set_data(nd.full((1, 1), -0.2))
-    net.save_parameters(str(tmp_path / "vae.params"))
-    again = gluon_vae.VAE(8, 3, 2, N_OUTPUT, likelihood="gaussian", variance="learned")
-    again.load_parameters(str(tmp_path / "vae.params"))
-    eps = nd.zeros((len(pixels), 3))
-    np.testing.assert_array_equal(again(nd.array(pixels), eps).asnumpy(), net(nd.array(pixels), eps).asnumpy())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        ({"likelihood": "poisson"}, "likelihood"),
-        ({"likelihood": None}, "likelihood"),
-        ({"likelihood": 3}, "likelihood"),
-        ({"variance": 0.1}, "variance"),
-        ({"likelihood": "gaussian", "variance": "fixed"}, "variance"),
-        ({"likelihood": "gaussian", "variance": 0}, "variance"),
-        ({"likelihood": "gaussian", "variance": -1.0}, "variance"),
-        ({"likelihood": "gaussian", "variance": float("nan")}, "variance"),
-        ({"likelihood": "gaussian", "variance": float("inf")}, "variance"),
-        ({"likelihood": "gaussian", "variance": True}, "variance"),
-        ({"likelihood": "gaussian", "min_std": 0}, "min_std"),
-        ({"likelihood": "gaussian", "min_std": "small"}, "min_std"),
-    ],
-)
-def test_bad_arguments_are_named(arguments, name):
-    with pytest.raises(ValueError, match=name):
-        gluon_vae.VAE(8, 3, 1, N_OUTPUT, **arguments)
-    with pytest.raises(ValueError, match=name):
-        gluon_vae.ComposedVAE(nn.Dense(6), nn.Dense(N_OUTPUT), 3, N_OUTPUT, **arguments)
-
-
-def test_pixels_must_be_mean_or_sample(make_vae):
-    with pytest.raises(ValueError, match="pixels"):
-        gluon_vae.generate(make_vae(), gluon_vae.prior_draws(2, 3), pixels="median")
-
-
-def test_two_contexts_share_a_learned_variance(make_vae, pixels):
-    net = make_vae("static", likelihood="gaussian", variance="learned")
-    contexts = [mx.cpu(0), mx.cpu(1)]
-    eps = nd.zeros((len(pixels), 3))
-    alone = net(nd.array(pixels), eps).asnumpy()
-    net.collect_params().reset_ctx(contexts)
-    for context in contexts:
-        x = nd.array(pixels, ctx=context)
-        np.testing.assert_array_equal(net(x, eps.as_in_context(context)).asnumpy(), alone)
-        assert net.likelihood.sample(nd.zeros((2, N_OUTPUT), ctx=context)).context == context

@@ -51,10 +51,10 @@ def test_nll_gradient_is_probability_minus_pixel(logit, x):
     assert logits.grad.asscalar() == pytest.approx(expit(logit) - x, abs=1e-12)
 
 
-def test_nll_sums_over_pixels(pixels):
-    logits = np.random.default_rng(1).normal(size=pixels.shape, scale=3).astype(np.float32)
-    nll = bernoulli_nll(nd, nd.array(logits), nd.array(pixels)).asnumpy()
-    np.testing.assert_allclose(nll, exact_nll(logits.astype(float), pixels.astype(float)), rtol=1e-5)
+def test_nll_sums_over_pixels(x):
+    logits = np.random.default_rng(1).normal(size=x.shape, scale=3).astype(np.float32)
+    nll = bernoulli_nll(nd, nd.array(logits), nd.array(x)).asnumpy()
+    np.testing.assert_allclose(nll, exact_nll(logits.astype(float), x.astype(float)), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,7 @@ def test_kl_is_never_negative(mu, log_var):
     assert kl.asscalar() >= -1e-12
 
 
-def test_terms_are_the_same_for_symbols(pixels):
-    logits, x = mx.sym.var("logits"), mx.sym.var("x")
-    values = {"logits": nd.array(pixels - 0.5), "x": nd.array(pixels)}
-    traced = bernoulli_nll(mx.sym, logits, x).eval(**values)[0].asnumpy()
+def test_terms_are_the_same_for_symbols(x):
+    values = {"logits": nd.array(x - 0.5), "x": nd.array(x)}
+    traced = bernoulli_nll(mx.sym, mx.sym.var("logits"), mx.sym.var("x")).eval(**values)[0].asnumpy()
     np.testing.assert_array_equal(traced, bernoulli_nll(nd, values["logits"], values["x"]).asnumpy())

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from conftest import refused
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,9 +44,12 @@ def test_image_grid_takes_flat_and_channelled_images():
     assert sheet.shape == (9, 14)  # two rows of three
 
 
-@pytest.mark.parametrize("shape", [(0, 4), (4,), (3, 5), (2, 3, 4, 4), ()])
-def test_image_grid_refuses_other_shapes(shape):
-    with pytest.raises(ValueError, match="images"):
+@pytest.mark.parametrize(
+    ("shape", "came"),
+    [((0, 4), "(0, "), ((4,), "(4,)"), ((3, 5), "(3, 5)"), ((2, 3, 4, 4), "(2, 3, 4, 4)"), ((), "()")],
+)
+def test_image_grid_refuses_other_shapes(shape, came):
+    with refused("images", "non-empty", f"got {came}"):
         plotting.image_grid(np.zeros(shape))
 
 
@@ -62,7 +66,7 @@ def test_plot_history_draws_the_elbo_as_minus_the_loss(ax):
 def test_plot_history_draws_terms_and_leaves_out_what_is_missing(ax):
     plotting.plot_history(HISTORY, ax, term="kl")
     assert [line.get_ydata().tolist() for line in ax.lines] == [[1, 2]]
-    with pytest.raises(ValueError, match="term"):
+    with refused("term", "'accuracy'"):
         plotting.plot_history(HISTORY, ax, term="accuracy")
 
 
@@ -80,17 +84,17 @@ def test_plot_latent_shows_every_digit(ax, uniform):
 
 
 @pytest.mark.parametrize(
-    ("mu", "labels", "name"),
+    ("mu", "labels", "words"),
     [
-        (np.zeros((4, 3)), np.zeros(4, int), "mu"),
-        (np.zeros((4, 2)), np.zeros(3, int), "labels"),
-        (np.zeros((4, 2)), np.full(4, 10), "labels"),
-        (np.zeros((4, 2)), np.zeros(4), "labels"),
-        (np.full((4, 2), np.nan), np.zeros(4, int), "mu"),
+        (np.zeros((4, 3)), np.zeros(4, int), ["mu", "2-D", "(4, 3)"]),
+        (np.zeros((4, 2)), np.zeros(3, int), ["labels", "4"]),
+        (np.zeros((4, 2)), np.full(4, 10), ["labels"]),
+        (np.zeros((4, 2)), np.zeros(4), ["labels"]),
+        (np.full((4, 2), np.nan), np.zeros(4, int), ["mu"]),
     ],
 )
-def test_plot_latent_refuses_what_it_cannot_draw(ax, mu, labels, name):
-    with pytest.raises(ValueError, match=name):
+def test_plot_latent_refuses_what_it_cannot_draw(ax, mu, labels, words):
+    with refused(*words):
         plotting.plot_latent(mu, labels, ax)
 
 
@@ -109,7 +113,7 @@ def test_plot_latent_grid_puts_a_node_at_its_coordinates(ax):
 
 
 def test_plot_latent_grid_refuses_another_number_of_images(ax):
-    with pytest.raises(ValueError, match="images"):
+    with refused("images", "25", "24"):
         plotting.plot_latent_grid(np.zeros((24, 16)), np.arange(5.0), ax)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import N_LATENT, N_OUTPUT
+from conftest import N_LATENT, N_OUTPUT, make
 
 import gluon_vae
 from gluon_vae import adam, arrays, compiled_adam, plotting
@@ -22,14 +22,14 @@ def moved(net, before):
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-def test_frozen_and_slowed_parameters_are_trained_as_gluon_trains_them(compiled, make_vae, pixels, monkeypatch):
+def test_frozen_and_slowed_parameters_are_trained_as_gluon_trains_them(compiled, x, monkeypatch):
     """Beside Gluon's own Trainer: a few steps of the same gradients, one parameter with weight decay."""
     if not compiled:
         monkeypatch.setattr(compiled_adam, "_compiled", lambda *arguments: None)
-    x, eps = nd.array(pixels), nd.random.normal(shape=(len(pixels), N_LATENT))
+    x, eps = nd.array(x), nd.random.normal(shape=(len(x), N_LATENT))
     results = []
     for ours in (True, False):
-        net = make_vae()
+        net = make()
         net.encoder.collect_params().setattr("lr_mult", 0)
         net.decoder.logits[0].weight.lr_mult = 0.1
         net.collect_params().setattr("wd_mult", 0)
@@ -54,26 +54,26 @@ def test_frozen_and_slowed_parameters_are_trained_as_gluon_trains_them(compiled,
         np.testing.assert_allclose(values, results[1][name], rtol=1e-4, atol=1e-6)
 
 
-def test_fit_leaves_a_frozen_encoder_alone_also_when_frozen_between_epochs(make_vae, pixels):
+def test_fit_leaves_a_frozen_encoder_alone_also_when_frozen_between_epochs(x):
     for freeze in (
         lambda net: net.encoder.collect_params().setattr("lr_mult", 0),
         lambda net: net.encoder.collect_params().setattr("grad_req", "null"),
     ):
-        net, kept = make_vae(), []
+        net, kept = make(), []
 
         def on_epoch(history, net=net, freeze=freeze, kept=kept):
             if len(history["epoch"]) == 1:
                 freeze(net)
                 kept.append(weights(net))
 
-        gluon_vae.fit(net, pixels, on_epoch=on_epoch, **TRAINED | {"n_epochs": 3})
+        gluon_vae.fit(net, x, on_epoch=on_epoch, **TRAINED | {"n_epochs": 3})
         changed = moved(net, kept[0])
         assert not any(change for name, change in changed.items() if name.startswith("encoder"))
         assert any(change for name, change in changed.items() if name.startswith("decoder"))
 
 
-def test_what_is_freed_between_epochs_is_trained_from_then_on(make_vae, pixels):
-    net = make_vae()
+def test_what_is_freed_between_epochs_is_trained_from_then_on(x):
+    net = make()
     net.encoder.collect_params().setattr("grad_req", "null")
     before = weights(net)
 
@@ -82,7 +82,7 @@ def test_what_is_freed_between_epochs_is_trained_from_then_on(make_vae, pixels):
             assert not any(change for name, change in moved(net, before).items() if name.startswith("encoder"))
             net.encoder.collect_params().setattr("grad_req", "write")
 
-    gluon_vae.fit(net, pixels, on_epoch=on_epoch, **TRAINED)
+    gluon_vae.fit(net, x, on_epoch=on_epoch, **TRAINED)
     assert any(change for name, change in moved(net, before).items() if name.startswith("encoder"))
 
 
@@ -107,12 +107,12 @@ def test_mxnet_leaves_the_bias_of_a_frozen_weight_without_a_gradient():
         (lambda net: net.collect_params().reset_ctx([mx.cpu(0), mx.cpu(1)]), ("one device", "cpu(1)")),
     ],
 )
-def test_what_fit_cannot_train_right_is_refused_by_name(spoil, words, make_vae, pixels):
-    net = make_vae()
+def test_what_fit_cannot_train_right_is_refused_by_name(spoil, words, x):
+    net = make()
     spoil(net)
     before = weights(net) if "cpu(1)" not in words else None
     with pytest.raises(ValueError, match="net must") as refused:
-        gluon_vae.fit(net, pixels, **TRAINED)
+        gluon_vae.fit(net, x, **TRAINED)
     for word in words:
         assert word in str(refused.value)
     assert before is None or not any(moved(net, before).values())
@@ -131,57 +131,57 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_network_with_spoiled_parameters_or_none_is_refused(call, make_vae, pixels):
-    net = make_vae()
+def test_a_network_with_spoiled_parameters_or_none_is_refused(call, x):
+    net = make()
     weight = net.decoder.logits[0].weight
     weight.set_data(nd.full(weight.shape, np.nan))  # which a ReLU turns into 0
     with pytest.raises(ValueError, match=r"finite parameters.*decoder\.logits\.0\.weight"):
-        CALLS[call](net, pixels)
+        CALLS[call](net, x)
     with pytest.raises(ValueError, match="net must have parameters"):
-        CALLS[call](gluon_vae.VAE(8, N_LATENT, 1, N_OUTPUT), pixels)
+        CALLS[call](gluon_vae.VAE(8, N_LATENT, 1, N_OUTPUT), x)
     with pytest.raises(ValueError, match="net must be a Gluon block, got str"):
-        gluon_vae.encode("net", pixels)
+        gluon_vae.encode("net", x)
 
 
 @pytest.mark.parametrize("value", [1e39, -1e39, np.nan, np.inf])
-def test_codes_and_noise_are_finite_in_the_type_that_is_computed_in(value, make_vae, pixels):
-    net = make_vae()
+def test_codes_and_noise_are_finite_in_the_type_that_is_computed_in(value, x):
+    net = make()
     codes = np.full((2, N_LATENT), value)  # 1e39 is a float64 and no float32
     with pytest.raises(ValueError, match="z must be finite"):
         gluon_vae.generate(net, codes)
     with pytest.raises(ValueError, match="eps must be finite"):
-        net(pixels[:2], codes)
+        net(x[:2], codes)
     net.cast("float64")
     if np.isfinite(value):
         assert np.isfinite(gluon_vae.generate(net, np.full((2, N_LATENT), value / 1e30))).all()
 
 
 @pytest.mark.parametrize("n_draws", [1, 3])
-def test_the_elbo_is_that_of_the_model_whatever_weight_and_when_it_was_set(n_draws, make_vae, pixels):
-    plain, weighted = make_vae("static"), make_vae("static", beta=4)
-    expected = gluon_vae.elbo(plain, pixels, n_samples=n_draws).per_image
-    np.testing.assert_allclose(gluon_vae.elbo(weighted, pixels, n_samples=n_draws).per_image, expected, rtol=1e-6)
+def test_the_elbo_is_that_of_the_model_whatever_weight_and_when_it_was_set(n_draws, x):
+    plain, weighted = make(mode="static"), make(mode="static", beta=4)
+    expected = gluon_vae.elbo(plain, x, n_samples=n_draws).per_image
+    np.testing.assert_allclose(gluon_vae.elbo(weighted, x, n_samples=n_draws).per_image, expected, rtol=1e-6)
     weighted.beta = 0.5
-    np.testing.assert_allclose(gluon_vae.elbo(weighted, pixels, n_samples=n_draws).per_image, expected, rtol=1e-6)
+    np.testing.assert_allclose(gluon_vae.elbo(weighted, x, n_samples=n_draws).per_image, expected, rtol=1e-6)
 
 
-def test_masked_values_are_refused_and_an_empty_mask_is_none(make_vae, pixels):
-    net = make_vae()
-    masked = np.ma.masked_array(pixels, mask=pixels > 0.9)
+def test_masked_values_are_refused_and_an_empty_mask_is_none(x):
+    net = make()
+    masked = np.ma.masked_array(x, mask=x > 0.9)
     with pytest.raises(ValueError, match="masked"):
         gluon_vae.encode(net, masked)
     labels = np.ma.masked_array([0, 1, 2], mask=[0, 1, 0])
     with pytest.raises(ValueError, match="y_train must have no masked"):
-        gluon_vae.fit(gluon_vae.ConditionalVAE(n_output=N_OUTPUT), pixels[:3], y_train=labels)
-    unmasked = np.ma.masked_array(pixels)
-    np.testing.assert_array_equal(gluon_vae.encode(net, unmasked), gluon_vae.encode(net, pixels))
+        gluon_vae.fit(gluon_vae.ConditionalVAE(n_output=N_OUTPUT), x[:3], y_train=labels)
+    unmasked = np.ma.masked_array(x)
+    np.testing.assert_array_equal(gluon_vae.encode(net, unmasked), gluon_vae.encode(net, x))
 
 
-def test_test_labels_without_test_images_are_refused(pixels):
+def test_test_labels_without_test_images_are_refused(x):
     net = gluon_vae.ConditionalVAE(n_output=N_OUTPUT)
-    y = np.zeros(len(pixels), int)
+    y = np.zeros(len(x), int)
     with pytest.raises(ValueError, match="y_test must come with x_test"):
-        gluon_vae.fit(net, pixels, y_train=y, y_test=y)
+        gluon_vae.fit(net, x, y_train=y, y_test=y)
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ def test_test_labels_without_test_images_are_refused(pixels):
         ({"seed": np.arange(1000)}, ("seed", "...")),
     ],
 )
-def test_arguments_of_fit_are_named_on_one_short_line(options, words, make_vae, pixels):
+def test_arguments_of_fit_are_named_on_one_short_line(options, words, x):
     with pytest.raises(ValueError, match="must") as refused:
-        gluon_vae.fit(make_vae(), pixels, **TRAINED | options)
+        gluon_vae.fit(make(), x, **TRAINED | options)
     message = str(refused.value)
     assert "\n" not in message
     assert len(message) < 250
@@ -208,9 +208,9 @@ def test_arguments_of_fit_are_named_on_one_short_line(options, words, make_vae, 
         assert word in message
 
 
-def test_fit_of_no_network_is_refused(pixels):
+def test_fit_of_no_network_is_refused(x):
     with pytest.raises(ValueError, match="net must be Block, got None"):
-        gluon_vae.fit(None, pixels)
+        gluon_vae.fit(None, x)
 
 
 def sequence(*layers):
@@ -227,18 +227,18 @@ def deferred():
 
 
 @pytest.mark.parametrize("mode", ["imperative", "static"])
-def test_layers_that_find_out_their_sizes_are_trained_saved_and_loaded(mode, pixels, tmp_path):
+def test_layers_that_find_out_their_sizes_are_trained_saved_and_loaded(mode, x, tmp_path):
     def train(net, **options):
         if mode == "static":
             net.hybridize(static_alloc=True, static_shape=True)
-        gluon_vae.fit(net, pixels, checkpoint=tmp_path / "checkpoint", **TRAINED | options)
+        gluon_vae.fit(net, x, checkpoint=tmp_path / "checkpoint", **TRAINED | options)
         return net
 
     net = train(deferred())
     again = gluon_vae.load(tmp_path / "checkpoint", deferred())
-    np.testing.assert_array_equal(gluon_vae.encode(again, pixels), gluon_vae.encode(net, pixels))
+    np.testing.assert_array_equal(gluon_vae.encode(again, x), gluon_vae.encode(net, x))
     resumed = train(deferred(), resume=True)
-    np.testing.assert_array_equal(gluon_vae.encode(resumed, pixels), gluon_vae.encode(net, pixels))
+    np.testing.assert_array_equal(gluon_vae.encode(resumed, x), gluon_vae.encode(net, x))
 
 
 @pytest.mark.parametrize(
@@ -266,24 +266,24 @@ def test_calls_are_as_large_as_memory_allows(side):
     assert arrays.rows_per_call(net, [x]) == min(rows, 1000)
 
 
-def test_results_do_not_depend_on_how_large_the_calls_are(make_vae, pixels, monkeypatch):
-    net = make_vae("static")
+def test_results_do_not_depend_on_how_large_the_calls_are(x, monkeypatch):
+    net = make(mode="static")
     calls = (gluon_vae.encode, gluon_vae.reconstruct, lambda net, x: gluon_vae.elbo(net, x).per_image.shape)
-    expected = [call(net, pixels) for call in calls]
+    expected = [call(net, x) for call in calls]
     monkeypatch.setattr(arrays, "BUDGET", 1)  # one row at a time
     for call, whole in zip(calls, expected):
-        np.testing.assert_allclose(call(net, pixels), whole, rtol=1e-5)
+        np.testing.assert_allclose(call(net, x), whole, rtol=1e-5)
 
 
-def test_a_network_that_cannot_be_traced_is_called_all_the_same(pixels):
+def test_a_network_that_cannot_be_traced_is_called_all_the_same(x):
     class Shaped(gluon.HybridBlock):
         def hybrid_forward(self, F, x):
             return nd.concat(x[:, : 2 * N_LATENT] * x.shape[1], dim=1)
 
     net = gluon_vae.ComposedVAE(Shaped(), sequence(gluon.nn.Dense(N_OUTPUT, in_units=N_LATENT)), N_LATENT, N_OUTPUT)
     net.initialize()
-    expected = N_OUTPUT * pixels[:, :N_LATENT]
-    np.testing.assert_allclose(gluon_vae.encode(net, pixels), expected, rtol=1e-6)
+    expected = N_OUTPUT * x[:, :N_LATENT]
+    np.testing.assert_allclose(gluon_vae.encode(net, x), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("n", "n_sigma"), [(1, 3), (2, 9), (3, 9), (20, 3), (21, 37), (4, 0.1)])
