@@ -195,7 +195,7 @@ def test_a_run_that_trained_other_parameters_is_not_resumed(tmp_path):
 
 def test_what_was_frozen_during_a_run_is_frozen_where_it_goes_on(tmp_path):
     def freeze(net):
-        net.encoder[0].weight.grad_req = "null"
+        net.encoder.collect_params().setattr("grad_req", "null")
         return net
 
     def freeze_and_stop(net, last):
