@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from mxnet import nd
-from mxnet.gluon import HybridBlock, Parameter
+from mxnet.gluon import Block, HybridBlock, Parameter, nn
 
 from . import compiled_adam
 from .arrays import to_numpy
@@ -164,7 +165,8 @@ def trained_parameters(net: HybridBlock) -> dict[str, Parameter]:
     Raises
     ------
     ValueError
-        If there is none, or one adds up its gradients, or is on several devices, of which one would be trained.
+        If there is none, or one adds up its gradients, or is on several devices, of which one would be trained, or
+        is the bias of a dense layer whose weight is frozen.
     """
     parameters: dict[Parameter, str] = {}
     placed = is_initialized(net)
@@ -180,6 +182,20 @@ def trained_parameters(net: HybridBlock) -> dict[str, Parameter]:
             raise ValueError(
                 f"net must be on one device, got {name} on {parameter.list_ctx()}: see kvstore for several"
             )
+    for layer in _dense_layers(net):
+        if layer.weight.grad_req == "null" and layer.bias is not None and layer.bias in parameters:
+            # MXNet computes both gradients together, or none: the last one would be used for ever.
+            raise ValueError(
+                f"net must not have a frozen weight with a bias that is trained, got {parameters[layer.bias]}: "
+                "freeze both, or give the weight an lr_mult of 0"
+            )
     if not parameters:
         raise ValueError("net must have a parameter to train, got none, or all of them with grad_req 'null'")
     return {name: parameter for parameter, name in parameters.items()}
+
+
+def _dense_layers(net: Block) -> Iterator[nn.Dense]:
+    if isinstance(net, nn.Dense):
+        yield net
+    for child in net._children.values():
+        yield from _dense_layers(child)

@@ -86,11 +86,24 @@ def test_what_is_freed_between_epochs_is_trained_from_then_on(make_vae, pixels):
     assert any(change for name, change in moved(net, before).items() if name.startswith("encoder"))
 
 
+def test_mxnet_leaves_the_bias_of_a_frozen_weight_without_a_gradient():
+    """If this fails, MXNet has learned it, and what is refused below need not be."""
+    layer = gluon.nn.Dense(3, in_units=5)
+    layer.initialize()
+    layer.weight.grad_req = "null"
+    layer.bias.grad()[:] = 7
+    with autograd.record():
+        loss = layer(nd.ones((4, 5))).sum()
+    loss.backward()
+    np.testing.assert_array_equal(layer.bias.grad().asnumpy(), 7)  # which should be 4
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (lambda net: net.collect_params().setattr("grad_req", "add"), ("grad_req", "'add'", "encoder.0.weight")),
         (lambda net: net.collect_params().setattr("grad_req", "null"), ("parameter to train", "'null'")),
+        (lambda net: setattr(net.encoder[0].weight, "grad_req", "null"), ("frozen weight", "encoder.0.bias")),
         (lambda net: net.collect_params().reset_ctx([mx.cpu(0), mx.cpu(1)]), ("one device", "cpu(1)")),
     ],
 )
