@@ -10,10 +10,15 @@ To read the package, begin with the loss and follow the data:
 6. ``contract``: what all of that asks of a model of your own
 
 The rest is for machines: ``arrays``, ``checks``, ``checkpoint`` with ``archive``, ``metadata`` and ``reading``,
-``storage``, ``distributed``, ``launcher``, ``compiled_adam``, ``compatibility``, ``install_mxnet``.
+``storage``, ``distributed``, ``launcher``, ``compiled_adam``, ``generator``, ``preflight``, ``process``, ``streams``,
+``roles``, ``openmp``, ``compatibility``, ``install_mxnet``; ``divergences`` and ``docstrings`` stand alone.
 """
 
 # ruff: noqa: E402
+
+from . import process
+
+process.begin()
 
 from .compatibility import import_mxnet
 

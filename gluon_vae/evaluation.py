@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
-from tqdm import tqdm
 
 from mxnet import nd
 from mxnet.gluon import HybridBlock
 
-from . import checks
+from . import checks, streams
 from .arrays import batches, in_batches, rows_per_call
 from .contract import inputs_of, terms, unchecked
 from .generator import seeded
@@ -154,7 +152,7 @@ def log_likelihood(
     decoded = rows_per_call(net.decoder.logits, (code, *inputs[1:]), DECODED)
     chunk = min(n_samples, MAX_DRAWS, decoded)
     values = []
-    bar = tqdm(total=len(inputs[0]), desc="log p(x)", unit="image", disable=not progress, leave=sys.stderr.isatty())
+    bar = streams.bar(shown=progress, total=len(inputs[0]), desc="log p(x)", unit="image")
     with seeded(seed), bar:
         for batch in batches(inputs, max(1, decoded // chunk)):
             parts = [
