@@ -22,7 +22,7 @@ import numpy as np
 MAGIC = b"gluon-vae checkpoint "
 VERSION = b"1"
 HEAD = MAGIC + VERSION + b"\n"
-MAX_ENTRIES = 100_000
+MAX_ENTRIES = 30_000  # ten thousand parameters, each with its two moments
 MAX_NAME = 60_000  # bytes; a zip has two to count them with
 CHUNK = 1 << 16
 

@@ -92,6 +92,7 @@ BAD_JSON = {
     "a billion units": lambda: changed(config__n_hidden=10**9),
     "a billion draws": lambda: changed(config__n_samples=10**9),
     "a billion pixels": lambda: changed(config__n_output=10**9),
+    "sizes beyond MXNet's own": lambda: changed(config__n_latent=2**31),
     "layers a float": lambda: changed(config__n_layers=1.5),
     "a setting that is an object": lambda: changed(config__beta={}),
     "a setting that is a long list": lambda: changed(config__channels=[2] * 1000),
