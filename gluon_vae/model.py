@@ -26,7 +26,8 @@ class Setting(Generic[Value]):
     """An attribute of a model that defines its computation.
 
     It is checked whenever it is set, and listed in ``config``. A compiled graph contains its value, so
-    that setting it again has the graph compiled anew at the next call.
+    that setting it again has the graph compiled anew at the next call. A block around the model has a graph of its
+    own, which knows nothing of that: hybridize it again.
 
     Parameters
     ----------

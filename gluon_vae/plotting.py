@@ -55,6 +55,7 @@ def image_grid(
         If the images have another rank, are none, or are flat and not square.
     """
     images, pad = checks.unmasked("images", images), checks.non_negative_int("pad", pad)
+    given = images.shape
     checks.finite_array("pad_value", pad_value, ())
     n = len(images) if images.ndim else 0
     if images.ndim == 2 and math.isqrt(images.shape[1]) ** 2 == images.shape[1]:
@@ -65,7 +66,7 @@ def image_grid(
     if images.ndim != 3 or n == 0:
         raise ValueError(
             "images must be a non-empty array of shape (n, side * side), (n, height, width) or "
-            f"(n, 1, height, width), got {images.shape}"
+            f"(n, 1, height, width), got {given}"
         )
     n_columns = math.ceil(math.sqrt(n)) if n_columns is None else checks.positive_int("n_columns", n_columns)
     n_rows = math.ceil(n / n_columns)

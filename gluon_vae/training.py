@@ -119,6 +119,8 @@ def fit(
         message names it, and the model is then as it was.
     TypeError
         If a setting is unknown.
+    OSError
+        If the checkpoint cannot be read, or not be written where it is to be.
     FloatingPointError
         If the loss or a parameter stops being finite; the checkpoint of the epoch before is kept.
 

@@ -281,8 +281,8 @@ def test_the_rule_run_by_python_is_the_compiled_update():
         net.bias.grad()[:] = 0
         optimizer.step(RATE, BATCH)
         rate = RATE * np.sqrt(1 - adam.BETA2**t) / (1 - adam.BETA1**t)
-        constants = 1 - adam.BETA1, 1 - adam.BETA2, adam.EPSILON, adam.WEIGHT_DECAY
-        adam.rule(weight, gradient, mean, square, rate, 1 / BATCH, *constants)
+        constants = 1 - adam.BETA1, 1 - adam.BETA2, adam.EPSILON
+        adam.rule(weight, gradient, mean, square, rate, adam.WEIGHT_DECAY, 1 / BATCH, *constants)
     moments = optimizer.moments()
     for ours, reference in ((net.weight.data().asnumpy(), weight), (moments["weight/mean"], mean)):
         np.testing.assert_allclose(ours.ravel(), reference, rtol=1e-12)

@@ -71,6 +71,11 @@ def wait_for(condition, seconds=600):
         time.sleep(0.05)
 
 
+def children():
+    """Return the processes that this one has started and that are still there, those of other tests too."""
+    return set(psutil.Process().children(recursive=True))
+
+
 def family(process):
     return psutil.Process(process.pid).children(recursive=True)
 
@@ -109,11 +114,12 @@ def test_more_workers_than_images_in_a_batch_are_refused():
 
 
 def test_a_failing_worker_is_named_and_no_process_is_left():
+    before = children()
     # The first to be started fails; the other would wait for ever.
     code = "import os, sys, time; sys.exit(7) if os.environ['DMLC_ROLE'] == 'worker' else 0; time.sleep(600)"
     with pytest.raises(ChildProcessError, match="worker 1 of 2 ended with exit code 7"):
         launcher.launch([sys.executable, "-c", code], 2)
-    assert not psutil.Process().children(recursive=True)
+    assert not children() - before
 
 
 def test_what_a_worker_leaves_reaches_the_launcher():
@@ -126,8 +132,10 @@ def test_what_a_worker_leaves_reaches_the_launcher():
 
 
 def test_an_interrupted_launcher_leaves_no_process():
+    before = children()
+
     def interrupt():
-        wait_for(lambda: len(psutil.Process().children(recursive=True)) == 4)
+        wait_for(lambda: len(children() - before) == 4)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
@@ -135,7 +143,7 @@ def test_an_interrupted_launcher_leaves_no_process():
     with pytest.raises(KeyboardInterrupt):
         launcher.launch([sys.executable, "-c", "import time; time.sleep(600)"], 2)
     thread.join()
-    assert not psutil.Process().children(recursive=True)
+    assert not children() - before
 
 
 SET = {
@@ -201,13 +209,13 @@ def test_what_is_wrong_with_a_resumed_run_is_said_once_however_many_workers_it_h
     with pytest.raises(SystemExit) as ended:
         command_line.main([*options, "--resume", "--seed", "5"])
     out, err = capsys.readouterr()
-    saved = tmp_path / "checkpoint"
+    saved, before = tmp_path / "checkpoint", children()
     assert err == f"python -m gluon_vae: error: {saved} cannot be resumed: its run had seed = 0, this one has 5\n"
 
     run = start(*options, "--resume", "--seed", 5, "--workers", 2)
     assert run.communicate(timeout=600)[0] == out + err
     assert run.returncode == ended.value.code == 2
-    assert not psutil.Process().children(recursive=True)
+    assert not children() - before
 
 
 MISTAKEN = """
