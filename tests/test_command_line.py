@@ -15,7 +15,7 @@ from PIL import Image
 
 import gluon_vae
 from gluon_vae import __main__ as command_line
-from gluon_vae import figures, launcher, preflight
+from gluon_vae import checkpoint, figures, launcher, preflight
 
 import mxnet as mx
 from mxnet import nd
@@ -43,6 +43,8 @@ def main(monkeypatch, sample, capsys):
             command_line.main([*QUICK, *map(str, arguments)])
         except SystemExit as end:
             code = end.code
+        except KeyboardInterrupt:
+            pytest.fail("an interrupt got through, which would end all tests")
         out, err = capsys.readouterr()
         return code, next(reversed((err if code else out).replace("\r", "\n").strip().splitlines()), None)
 
@@ -170,6 +172,7 @@ def test_help_is_the_manual():
     assert result.returncode == 0
     for word in ("--data", "--n-latent", "--seed", "GLUON_VAE_MNIST", "history.json", "examples:", "default: 40"):
         assert word in result.stdout
+    assert "exit codes:" in result.stdout
 
 
 @pytest.mark.slow
@@ -330,7 +333,7 @@ def test_an_error_says_where_the_last_epoch_is_only_if_it_was_saved(fail, code, 
         fail()
 
     monkeypatch.setattr(command_line, "fit", fail)
-    monkeypatch.setattr(command_line.checkpoints, "read", lambda path: SimpleNamespace(meta={"history": {}}))
+    monkeypatch.setattr(checkpoint, "read", lambda path: SimpleNamespace(meta={"history": {}}))
     expected = (code, start if said else "as it said")
     assert main("--out", tmp_path) == expected
     (tmp_path / "checkpoint").write_bytes(b"of another run")
