@@ -69,6 +69,10 @@ files written to --out:
   latent_grid.png       with --n-latent 2, vae and conv: a 20 x 20 scan of the latent plane in steps of
                         equal prior probability
 
+exit codes:
+  0 when all files are written, 2 for input that is refused, which is before training, 130 after Ctrl-C, and 1 for
+  any other error: memory or disk that ran out, a loss that stopped being finite, a process that was killed
+
 several processes:
   --workers N shares every batch among N processes of this machine, to the result of one process but for
   rounding; worth it where a step is long. On several machines, start MXNet's scheduler and server
