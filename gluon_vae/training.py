@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from mxnet import autograd, nd
 from mxnet.gluon import HybridBlock
 
 from . import checkpoint as checkpoints
-from . import distributed
+from . import distributed, streams
 from .adam import Adam
 from .arrays import to_device
 from .contract import checked, is_initialized, terms, unchecked
@@ -230,15 +229,8 @@ def _check_parameters(net: HybridBlock, where: str) -> None:
 
 
 def _bar(run: Run, history: History, shown: bool) -> tqdm:
-    # The finished bar stays in a terminal; in a notebook it would be output that differs at every run.
-    return tqdm(
-        total=run.n_epochs,
-        initial=len(history.get("epoch", [])),
-        desc="training",
-        unit="epoch",
-        disable=not shown,
-        leave=sys.stderr.isatty(),
-    )
+    done = len(history.get("epoch", []))
+    return streams.bar(shown=shown, total=run.n_epochs, initial=done, desc="training", unit="epoch")
 
 
 def _summary(row: dict[str, float]) -> str:
