@@ -20,6 +20,14 @@ from .latent import encode, generate, latent_grid, prior_draws, reconstruct
 from .storage import replacing
 
 DPI = 120
+NAMES = ("elbo.png", "loss.png", "reconstructions.png", "samples.png", "latent.png", "latent_grid.png")
+
+
+def names(net: HybridBlock) -> list[str]:
+    """Return which of the pictures, ``NAMES``, there are of a model."""
+    is_vae, is_plane = hasattr(net, "nll_given"), net.n_latent == 2
+    there_is = (is_vae, not is_vae, True, is_vae, is_plane, is_plane and is_vae and net.n_classes is None)
+    return [name for name, yes in zip(NAMES, there_is) if yes]
 
 
 def save_figures(
@@ -51,24 +59,26 @@ def save_figures(
     list of pathlib.Path
         The files, in the order above.
     """
-    folder, written = Path(folder), []
-    is_vae, n_classes = hasattr(net, "nll_given"), net.n_classes
+    from matplotlib import style  # here, since it reads many files and only drawing needs it
+
+    folder, wanted = Path(folder), names(net)
+    is_vae, n_classes = "elbo.png" in wanted, net.n_classes
     y_test = None if n_classes is None else data.y_test
 
     def picture(name: str, size: tuple[float, float], *draw: Callable[[Axes], Any]) -> None:
-        fig = Figure(figsize=size, layout="constrained")
-        for ax, function in zip(fig.subplots(1, len(draw), squeeze=False).flat, draw):
-            function(ax)
-        with replacing(folder / name) as temporary:
-            fig.savefig(temporary, dpi=DPI)
-        written.append(folder / name)
+        with style.context("default"):  # whatever else a matplotlibrc asks for: a run has its own looks
+            fig = Figure(figsize=size, layout="constrained")
+            for ax, function in zip(fig.subplots(1, len(draw), squeeze=False).flat, draw):
+                function(ax)
+            with replacing(folder / name) as temporary:
+                fig.savefig(temporary, dpi=DPI)
 
     term = "elbo" if is_vae else "loss"
     picture(f"{term}.png", (7, 4.5), lambda ax: plotting.plot_history(history, ax, term=term))
     some = data.x_test[:10]
     output = reconstruct(net, some, None if y_test is None else y_test[:10])
     picture("reconstructions.png", (9, 2.3), lambda ax: plotting.plot_reconstructions(some, output, ax))
-    if is_vae:
+    if "samples.png" in wanted:
         z, digits, title = prior_draws(100, net.n_latent, seed), None, "Prior samples"
         if n_classes is not None:
             z, digits = np.repeat(z[:10], n_classes, axis=0), np.tile(np.arange(n_classes), 10)
@@ -77,7 +87,7 @@ def save_figures(
         picture(
             "samples.png", (6, 6.4), lambda ax: plotting.plot_images(samples, ax, title=title, n_columns=n_classes)
         )
-    if net.n_latent == 2:
+    if "latent.png" in wanted:
         mu = encode(net, data.x_test, y_test)
         if is_vae:
             planes: list[dict[str, Any]] = [{"uniform": False}, {"uniform": True}]
@@ -85,8 +95,8 @@ def save_figures(
             planes = [{"title": "Codes"}]
         draw = [partial(plotting.plot_latent, mu, data.y_test, **options) for options in planes]
         picture("latent.png", (12.5 if is_vae else 6.5, 5.6), *draw)
-    if net.n_latent == 2 and is_vae and n_classes is None:
+    if "latent_grid.png" in wanted:
         nodes, ticks = latent_grid(20)
         images = generate(net, nodes)
         picture("latent_grid.png", (7.4, 7.6), lambda ax: plotting.plot_latent_grid(images, ticks, ax))
-    return written
+    return [folder / name for name in wanted]
