@@ -15,7 +15,7 @@ from types import ModuleType
 import numpy as np
 from packaging.version import Version
 
-from . import openmp
+from . import openmp, roles
 
 
 def _gone(*args: object, **kwargs: object) -> None:
@@ -50,11 +50,16 @@ def import_mxnet() -> None:
     ------
     ImportError
         If MXNet is not installed, one of the libraries that it loads is missing, or the environment would have it
-        compute wrong numbers (``openmp``); says what to do.
+        compute wrong numbers (``openmp``) or wait for ever (``roles``); says what to do.
     """
     if "mxnet" in sys.modules:
         return
     openmp.prepare()
+    if os.environ.get(roles.ROLE) != "worker":  # all others serve from inside the import
+        try:
+            roles.check()
+        except ValueError as error:
+            raise ImportError(str(error)) from None
     try:
         with _names_that_numpy_dropped(), _distutils():
             import mxnet  # noqa: F401

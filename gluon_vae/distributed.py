@@ -10,15 +10,16 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from typing import NoReturn
 
 import mxnet as mx
 from mxnet import nd
 from mxnet.gluon import Block
 
+from . import roles
 from .contract import TERMS
 
-ROLE = "DMLC_ROLE"
-LAUNCHED = "GLUON_VAE_LAUNCHED"
+LAUNCHED = "GLUON_VAE_LAUNCHED"  # set in the processes of a launcher, whose standard input is its line to them
 TOTALS = "totals"  # the key under which workers sum the terms of the loss
 
 
@@ -114,11 +115,28 @@ def joined(kvstore: mx.kv.KVStore | None, batch_size: int, n_images: int) -> Alo
 
 def is_worker() -> bool:
     """Tell whether this process was started as a worker, by ``launcher.launch`` or by hand."""
-    return os.environ.get(ROLE) == "worker"
+    return os.environ.get(roles.ROLE) == "worker"
 
 
 def connect() -> mx.kv.KVStore:
-    """Join the other workers; return the store through which gradients are summed."""
+    """Join the other workers; return the store through which gradients are summed.
+
+    Raises
+    ------
+    ValueError
+        If the environment does not say where the others are; names what is missing.
+    """
+    roles.check()
     if LAUNCHED in os.environ:
         threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
     return mx.kv.create("dist_sync")
+
+
+def leave(code: int, message: str) -> NoReturn:
+    """End a worker at once, since MXNet would have it wait for the others; a launcher passes the message on."""
+    if LAUNCHED in os.environ:
+        os.write(0, message.encode("utf-8", "surrogateescape"))
+    else:
+        sys.stderr.write(message)
+        sys.stderr.flush()
+    os._exit(code)
