@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mxnet import autograd, nd
+from mxnet.util import is_np_array
 
 from .arrays import to_numpy
 
@@ -111,8 +112,20 @@ def _finite(name: str, x: np.ndarray) -> np.ndarray:
     return x
 
 
+def _array(x: Any) -> np.ndarray | nd.NDArray:
+    """Return what is computed on, NumPy's arrays or those of ``mx.nd``; one of ``mx.np`` is a view of the latter."""
+    if is_np_array():
+        raise ValueError(
+            "mx.npx.set_np() was called, which makes MXNet compute on mx.np where gluon_vae computes on mx.nd: call "
+            "mx.npx.reset_np() before"
+        )
+    if isinstance(x, nd.NDArray):
+        return x.as_nd_ndarray()
+    return np.asarray(x)
+
+
 def _rows(name: str, x: Any, width: int | None, meaning: str) -> np.ndarray | nd.NDArray:
-    x = x if isinstance(x, nd.NDArray) else np.asarray(x)
+    x = _array(x)
     if np.dtype(x.dtype).kind != "f":
         raise ValueError(f"{name} must be floating point, got dtype {np.dtype(x.dtype)}")
     if x.ndim != 2 or x.shape[0] == 0 or (width is not None and x.shape[1] != width):
@@ -166,10 +179,11 @@ def labels(name: str, y: Any, n: int, n_classes: int | None = 10, *, values: boo
     wanted = f"{name} must be {n} integer labels from 0 to {n_classes - 1}"
     if y is None:
         raise ValueError(f"{wanted} for a conditional model, got None")
+    y = _array(y)
     from_ndarray = isinstance(y, nd.NDArray)
     if from_ndarray and not values and y.shape == (n,):
         return y
-    y = to_numpy(y) if from_ndarray else np.asarray(y)
+    y = to_numpy(y)
     whole = y.dtype.kind in "iu" or (from_ndarray and np.array_equal(y, np.floor(y)))
     if not whole or y.shape != (n,) or (n and (y.min() < 0 or y.max() >= n_classes)):
         raise ValueError(

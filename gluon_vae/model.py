@@ -11,8 +11,11 @@ from mxnet import nd, sym
 from mxnet.gluon import HybridBlock, nn
 
 from . import checks, likelihoods
-from .arrays import Array, to_device
+from .arrays import Array, device_of, to_device
 from .layers import Decoder
+
+# Where MXNet puts a batch that a process of a DataLoader made, or one that is to be copied to a GPU.
+ON_THE_WAY = ("cpu_shared", "cpu_pinned")
 
 Value = TypeVar("Value")
 # A network, or a function that makes one inside the model's name scope.
@@ -177,6 +180,8 @@ class Model(HybridBlock):
         x = checks.images("x", x, self.n_output, values=self.check_input)
         if isinstance(x, np.ndarray):
             (x,) = to_device(self, x)
+        elif x.context.device_type in ON_THE_WAY:
+            x = x.as_in_context(device_of(self))
         inputs = [x, *(self._checked_noise(x, values) for values in noise), *(self._on(x, y) for y in labels)]
         loss, *values = super().forward(*inputs)
         for name, value in zip(self.outputs, values, strict=True):
@@ -200,12 +205,12 @@ class Model(HybridBlock):
             return self.default_noise(x)
         if noise.shape != self.noise_shape(x):
             raise ValueError(f"{self.noise} must have shape {self.noise_shape(x)}, got {noise.shape}")
-        return noise
+        return noise.as_nd_ndarray().as_in_context(x.context)
 
     def _on(self, x: nd.NDArray, y: Any) -> nd.NDArray:
         """Return labels, checked, beside ``x``."""
         y = checks.labels("y", y, len(x), self.n_classes, values=self.check_input)
-        return y if isinstance(y, nd.NDArray) else nd.array(y, ctx=x.context, dtype=np.int32)
+        return y.as_in_context(x.context) if isinstance(y, nd.NDArray) else nd.array(y, ctx=x.context, dtype=np.int32)
 
     def _network(self, name: str, network: Network, *arguments: int) -> HybridBlock:
         if not isinstance(network, HybridBlock):
