@@ -13,8 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
-from .distributed import LAUNCHED, ROLE
+from .distributed import LAUNCHED
+from .roles import ROLE
 
 # MXNet serves from inside its own import when the role says so, so this is all that a server runs.
 # Its input ends when the launcher does, however that ends.
@@ -24,6 +26,24 @@ threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).st
 import gluon_vae
 """
 GRACE = 5  # seconds for scheduler and server to end by themselves after the last worker
+
+
+class ProcessError(ChildProcessError):
+    """A process of a run ended with an error.
+
+    Parameters
+    ----------
+    message : str
+        Names the process and how it ended.
+    code : int
+        Its exit code, negative for a signal.
+    said : str
+        What it left to be said (``distributed.leave``); empty if it came to nothing of the kind.
+    """
+
+    def __init__(self, message: str, code: int, said: str) -> None:
+        super().__init__(message)
+        self.code, self.said = code, said
 
 
 def launch(command: Sequence[str], n_workers: int) -> None:
@@ -41,7 +61,7 @@ def launch(command: Sequence[str], n_workers: int) -> None:
 
     Raises
     ------
-    ChildProcessError
+    ProcessError
         If a process ends with an error; names it and its exit code.
     """
     with socket.socket() as probe:
@@ -59,22 +79,25 @@ def launch(command: Sequence[str], n_workers: int) -> None:
     }
     roles = [("scheduler", "scheduler"), ("server", "server")]
     roles += [("worker", f"worker {i + 1} of {n_workers}") for i in range(n_workers)]
-    processes: dict[str, subprocess.Popen] = {}
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    lines: dict[str, socket.socket] = {}  # a process listens for our end, and may leave a message for its own
     # A polite end is an end too: without this, SIGTERM would skip the cleaning up.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         for role, name in roles:
-            processes[name] = subprocess.Popen(
-                command if role == "worker" else [sys.executable, "-c", SERVE],
-                env=environment | {ROLE: role},
-                stdin=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C reaches the launcher alone, which ends the others
-            )
+            lines[name], theirs = socket.socketpair()
+            with theirs:
+                processes[name] = subprocess.Popen(
+                    command if role == "worker" else [sys.executable, "-c", SERVE],
+                    env=environment | {ROLE: role},
+                    stdin=theirs.fileno(),
+                    start_new_session=True,  # Ctrl-C reaches the launcher alone, which ends the others
+                )
         workers = [process for name, process in processes.items() if name.startswith("worker")]
         while any(worker.poll() is None for worker in workers):
-            _raise_for_failed(processes)
+            _raise_for_failed(processes, lines)
             time.sleep(0.05)
-        _raise_for_failed(processes)
+        _raise_for_failed(processes, lines)
         deadline = time.monotonic() + GRACE
         while any(p.poll() is None for p in processes.values()) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -82,16 +105,21 @@ def launch(command: Sequence[str], n_workers: int) -> None:
         for process in processes.values():
             process.kill()
             process.wait()
-            process.stdin.close()
+        for line in lines.values():
+            line.close()
         signal.signal(signal.SIGTERM, before)
 
 
-def _raise_for_failed(processes: dict[str, subprocess.Popen]) -> None:
+def _raise_for_failed(processes: dict[str, subprocess.Popen[bytes]], lines: dict[str, socket.socket]) -> None:
     for name, process in processes.items():
-        if process.poll():
-            how = (
-                f"was killed by signal {-process.returncode}"
-                if process.returncode < 0
-                else (f"ended with exit code {process.returncode}")
-            )
-            raise ChildProcessError(f"the {name} {how}; all other processes of the run were ended")
+        if code := process.poll():
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            message = f"the {name} {how}; all other processes of the run were ended"
+            raise ProcessError(message, code, _left_on(lines[name]))
+
+
+def _left_on(line: socket.socket) -> str:
+    line.setblocking(False)
+    with suppress(OSError):  # nothing was left
+        return line.recv(1 << 16).decode("utf-8", "surrogateescape")
+    return ""

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
@@ -15,13 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gluon_vae
-from gluon_vae import checkpoint, distributed, launcher
+from gluon_vae import __main__ as command_line
+from gluon_vae import checkpoint, distributed, launcher, roles
 
 # Two hidden layers, two draws, labels, a ragged last batch of one image, and its binarization.
 SCRIPT = """
 import sys
 import numpy as np
 import gluon_vae
+from gluon_vae import __main__ as command_line
 from gluon_vae import checkpoint, distributed
 
 kind, folder = sys.argv[1:]
@@ -111,6 +114,123 @@ def test_a_failing_worker_is_named_and_no_process_is_left():
     with pytest.raises(ChildProcessError, match="worker 1 of 2 ended with exit code 7"):
         launcher.launch([sys.executable, "-c", code], 2)
     assert not psutil.Process().children(recursive=True)
+
+
+def test_what_a_worker_leaves_reaches_the_launcher():
+    said = "größer\udcff\n"
+    content = said.encode(errors="surrogateescape")
+    code = f"import os; os.environ['DMLC_ROLE'] == 'worker' and (os.write(0, {content}), os._exit(2))"
+    with pytest.raises(launcher.ProcessError, match="worker 1 of 1 ended with exit code 2") as ended:
+        launcher.launch([sys.executable, "-c", code], 1)
+    assert (ended.value.code, ended.value.said) == (2, said)
+
+
+def test_an_interrupted_launcher_leaves_no_process():
+    def interrupt():
+        wait_for(lambda: len(psutil.Process().children(recursive=True)) == 4)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        launcher.launch([sys.executable, "-c", "import time; time.sleep(600)"], 2)
+    thread.join()
+    assert not psutil.Process().children(recursive=True)
+
+
+SET = {
+    "DMLC_PS_ROOT_URI": "127.0.0.1",
+    "DMLC_PS_ROOT_PORT": "9000",
+    "DMLC_NUM_WORKER": "2",
+    "DMLC_NUM_SERVER": "1",
+}
+
+
+@pytest.mark.parametrize("role", roles.ROLES)
+def test_a_role_is_refused_unless_the_environment_says_all_that_it_needs(role, monkeypatch):
+    for name in SET:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DMLC_ROLE", role)
+    with pytest.raises(ValueError, match=f"DMLC_ROLE={role} .*{', '.join(SET)} are not: ") as refused:
+        roles.check()
+    assert "\n" not in str(refused.value)
+    for name, value in SET.items():
+        monkeypatch.setenv(name, value)
+    roles.check()
+    for name in SET:
+        for wrong in ("",) if name == "DMLC_PS_ROOT_URI" else ("", "0", "-1", "two", "2.5"):
+            monkeypatch.setenv(name, wrong)
+            with pytest.raises(ValueError, match=f"which {name} is not: "):
+                roles.check()
+        monkeypatch.setenv(name, SET[name])
+
+
+def test_no_role_needs_nothing_and_another_is_refused(monkeypatch):
+    monkeypatch.delenv("DMLC_ROLE", raising=False)
+    roles.check()
+    for wrong in ("", "Worker", "nurse"):
+        monkeypatch.setenv("DMLC_ROLE", wrong)
+        with pytest.raises(ValueError, match=f"DMLC_ROLE must be unset or .* got '{wrong}'"):
+            roles.check()
+
+
+@pytest.mark.parametrize("role", ["server", "scheduler", ""])
+def test_import_refuses_a_role_that_could_not_be_played(role):
+    code = "try: import gluon_vae\nexcept ImportError as error: print(error)"
+    environment_ = environment() | {"DMLC_ROLE": role}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, env=environment_, capture_output=True, text=True, timeout=60)
+    (sentence,) = result.stdout.splitlines()
+    assert sentence.startswith("DMLC_ROLE")
+    assert result.stderr == ""
+
+
+def test_a_role_that_was_left_behind_is_nothing_to_a_process_that_trains_alone(monkeypatch):
+    monkeypatch.setenv("DMLC_ROLE", "worker")
+    net = gluon_vae.VAE(n_hidden=4, n_output=12)
+    assert gluon_vae.fit(net, np.zeros((4, 12), np.float32), n_epochs=1, progress=False)["epoch"] == [1]
+    with pytest.raises(ValueError, match="DMLC_PS_ROOT_URI"):
+        distributed.connect()
+
+
+@pytest.mark.slow
+def test_what_is_wrong_with_a_resumed_run_is_said_once_however_many_workers_it_has(start, tmp_path, capsys):
+    options = ("--epochs", "1", "--n-hidden", "8", "--out", str(tmp_path))
+    command_line.main(options)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        command_line.main([*options, "--resume", "--seed", "5"])
+    out, err = capsys.readouterr()
+    saved = tmp_path / "checkpoint"
+    assert err == f"python -m gluon_vae: error: {saved} cannot be resumed: its run had seed = 0, this one has 5\n"
+
+    run = start(*options, "--resume", "--seed", 5, "--workers", 2)
+    assert run.communicate(timeout=600)[0] == out + err
+    assert run.returncode == ended.value.code == 2
+    assert not psutil.Process().children(recursive=True)
+
+
+MISTAKEN = """
+import sys
+import gluon_vae.__main__ as command_line
+
+fit = command_line.fit
+
+def mistaken(*args, kvstore, **options):
+    if kvstore.rank == 1:
+        raise TypeError("a mistake")
+    return fit(*args, kvstore=kvstore, **options)
+
+command_line.fit = mistaken
+command_line.main(["--epochs", "1", "--n-hidden", "8", "--out", sys.argv[1]])
+"""
+
+
+@pytest.mark.slow
+def test_a_mistake_in_one_worker_ends_all(tmp_path):
+    with pytest.raises(launcher.ProcessError) as ended:
+        launcher.launch([sys.executable, "-c", MISTAKEN, str(tmp_path)], 2)
+    assert ended.value.said.endswith("TypeError: a mistake\n")
 
 
 @pytest.mark.slow
