@@ -10,10 +10,14 @@ To read the package, begin with the loss and follow the data:
 6. ``contract``: what all of that asks of a model of your own
 
 The rest is for machines: ``arrays``, ``checks``, ``checkpoint``, ``storage``, ``distributed``, ``launcher``,
-``compiled_adam``, ``compatibility``, ``install_mxnet``.
+``compiled_adam``, ``compatibility``, ``openmp``, ``roles``, ``process``, ``streams``, ``install_mxnet``.
 """
 
 # ruff: noqa: E402
+
+from . import process
+
+process.begin()
 
 from .compatibility import import_mxnet
 

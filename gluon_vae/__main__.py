@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
+import re
 import sys
-import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +25,11 @@ from . import (
     figures,
     launcher,
     likelihoods,
+    preflight,
+    process,
+    streams,
 )
+from . import checkpoint as checkpoints
 from .data import FOLDER_VARIABLE, Mnist, load_mnist
 from .evaluation import elbo
 from .run import SCHEDULES
@@ -40,6 +44,8 @@ MODELS = {
     "sparse": SparseAutoencoder,
     "denoising": DenoisingAutoencoder,
 }
+# What ends a run with a sentence.
+ENDINGS = (KeyboardInterrupt, ValueError, FloatingPointError, OSError, MemoryError, mx.MXNetError)
 VAES = [name for name, model in MODELS.items() if issubclass(model, ComposedVAE)]
 
 EPILOG = f"""\
@@ -62,6 +68,10 @@ files written to --out:
                         norm.cdf, or their codes
   latent_grid.png       with --n-latent 2, vae and conv: a 20 x 20 scan of the latent plane in steps of
                         equal prior probability
+
+exit codes:
+  0 when all files are written, 2 for input that is refused, which is before training, 130 after Ctrl-C, and 1 for
+  any other error: memory or disk that ran out, a loss that stopped being finite, a process that was killed
 
 several processes:
   --workers N shares every batch among N processes of this machine, to the result of one process but for
@@ -88,7 +98,7 @@ examples:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``python -m gluon_vae``."""
     parser = argparse.ArgumentParser(
-        prog="python -m gluon_vae",
+        prog=process.PROGRAM,
         description=__doc__,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -120,58 +130,96 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; bad input ends it with exit code 2 and one sentence."""
-    parser = build_parser()
-    args = parser.parse_args(arguments)
-    try:
-        for name in ("epochs", "batch_size", "workers"):
-            checks.positive_int("--" + name.replace("_", "-"), getattr(args, name))
-        checks.positive_number("--learning-rate", args.learning_rate)
-        checks.non_negative_int("--seed", args.seed)
-        net = build_model(args)
-        device = _device(args.device)
-        data = load_mnist(args.data)
-        if args.workers > min(args.batch_size, len(data.x_train)):
-            raise ValueError(f"--workers must be at most --batch-size, {args.batch_size}, got {args.workers}")
-        args.out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=args.out).close()  # a folder that cannot be written to is found out now
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    """Run the command line; what goes wrong ends it with one sentence, and exit code 2 if that is the input."""
+    with streams.steady() as (out, _):
+        parser = build_parser()
+        args = parser.parse_args(arguments)
+        before = _stamp(args.out)
+        try:
+            _run(args, sys.argv[1:] if arguments is None else arguments)
+        except ENDINGS as error:
+            code, sentence = _ending(error, args, has_saved=_stamp(args.out) not in (None, before))
+            if distributed.is_worker():
+                distributed.leave(code, sentence)
+            parser.exit(code, sentence)
+        except Exception:  # a mistake in the program
+            if distributed.is_worker():
+                distributed.leave(1, traceback.format_exc())
+            raise
+        if out.error is not None and not isinstance(out.error, BrokenPipeError):
+            parser.exit(1, f"{parser.prog}: error: only what it prints could not be written ({out.error})\n")
 
+
+def _stamp(out: Path) -> tuple[int, int] | None:
+    """Return what changes whenever a checkpoint is saved in a folder; None without one."""
+    try:
+        status = (out / "checkpoint").stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _ending(error: BaseException, args: argparse.Namespace, has_saved: bool) -> tuple[int, str]:
+    """Return the exit code that an error means, and what there is to say."""
+    if isinstance(error, launcher.ProcessError) and error.said:
+        return error.code, error.said
+    saved = ""
+    if has_saved or (args.resume and _stamp(args.out)):
+        saved = f"; what the last epoch saved is in {args.out}"
+    if isinstance(error, KeyboardInterrupt):
+        when = f"{saved}: go on with --resume" if saved else " before anything was saved"
+        return process.INTERRUPTED, f"\nInterrupted{when}\n"
+    code, said = 1, _last_line(error)
+    if lack := _lack_of_memory(error):
+        said = "there is not enough memory" + (f" ({_last_line(lack)})" if str(lack) else "")
+    elif isinstance(error, ValueError) and not has_saved:
+        code, saved = 2, ""
+    return code, f"{process.PROGRAM}: error: {said}{saved}\n"
+
+
+def _last_line(error: BaseException) -> str:
+    """Return what an error says; MXNet puts a traceback of its own before that."""
+    return "".join(str(error).strip().splitlines()[-1:])
+
+
+def _lack_of_memory(error: BaseException | None) -> BaseException | None:
+    """Return the error that memory was not enough, if that is what an error is or what led to it."""
+    while error is not None and not isinstance(error, MemoryError):
+        if isinstance(error, mx.MXNetError) and re.search("Failed to allocate|bad_alloc|out of memory", str(error)):
+            break
+        error = error.__context__
+    return error
+
+
+def _run(args: argparse.Namespace, arguments: Sequence[str]) -> None:
+    try:
+        net, device, data = _prepared(args)
+    except OSError as error:  # a file or folder that the options name
+        raise ValueError(str(error)) from error
     if args.workers > 1 and not distributed.is_worker():
         del data  # every worker loads its own
-        _launch(parser, args, sys.argv[1:] if arguments is None else arguments)
-        return
-    try:
-        _train(net, device, data, args)
-    except ValueError as error:
-        _end(parser, 2, f"{parser.prog}: error: {error}\n")
-    except (FloatingPointError, OSError) as error:
-        _end(parser, 1, f"{parser.prog}: error: {error}; what the last epoch saved is in {args.out}\n")
-    except KeyboardInterrupt:
-        _end(parser, 130, _interrupted(args))
-
-
-def _launch(parser: argparse.ArgumentParser, args: argparse.Namespace, arguments: Sequence[str]) -> None:
-    try:
         launcher.launch([sys.executable, "-m", "gluon_vae", *arguments], args.workers)
-    except ChildProcessError as error:
-        parser.exit(1, f"{parser.prog}: error: {error}; what the last epoch saved is in {args.out}\n")
-    except KeyboardInterrupt:
-        parser.exit(130, _interrupted(args))
+    else:
+        _train(net, device, data, args)
 
 
-def _interrupted(args: argparse.Namespace) -> str:
-    return f"\nInterrupted; what the last epoch saved is in {args.out}: go on with --resume\n"
-
-
-def _end(parser: argparse.ArgumentParser, code: int, message: str) -> None:
-    """End the process; a worker at once, since MXNet would have it wait for the others."""
-    if distributed.is_worker():
-        sys.stderr.write(message)
-        sys.stderr.flush()
-        os._exit(code)
-    parser.exit(code, message)
+def _prepared(args: argparse.Namespace) -> tuple[HybridBlock, mx.Context, Mnist]:
+    """Return what the options describe, or raise an error that names a wrong one."""
+    for name in ("epochs", "batch_size", "workers"):
+        checks.positive_int("--" + name.replace("_", "-"), getattr(args, name))
+    checks.positive_number("--learning-rate", args.learning_rate)
+    checks.non_negative_int("--seed", args.seed)
+    device = _device(args.device)
+    if device.device_type == "cpu":
+        n_layers = 1 if args.model == "conv" else args.n_layers
+        preflight.check_memory(lambda n: build_model(args, n), n_layers, args.workers)
+    net = build_model(args, args.n_layers)
+    data = load_mnist(args.data)
+    if args.workers > min(args.batch_size, len(data.x_train)):
+        raise ValueError(f"--workers must be at most --batch-size, {args.batch_size}, got {args.workers}")
+    files = ["checkpoint", "model.params", "history.json", *figures.names(net)]
+    preflight.check_folder(args.out, files, files[:1] if args.resume else ())
+    return net, device, data
 
 
 def _train(net: HybridBlock, device: mx.Context, data: Mnist, args: argparse.Namespace) -> None:
@@ -181,7 +229,10 @@ def _train(net: HybridBlock, device: mx.Context, data: Mnist, args: argparse.Nam
     if leads:
         digits = f"{len(data.x_train)} training and {len(data.x_test)} test digits, grey"
         print(f"{digits}; {_describe(net, args)} on {device}")
-        if args.resume and not checkpoint.exists():
+        if args.resume and checkpoint.exists():
+            # A run that was interrupted between the two files of an epoch left this one behind.
+            write_json(args.out / "history.json", checkpoints.read(checkpoint).meta["history"])
+        elif args.resume:
             print(f"Nothing was saved in {args.out} yet: starting from the beginning")
     net.hybridize(static_alloc=True, static_shape=True)
     labels = (data.y_train, data.y_test) if args.model == "conditional" else (None, None)
@@ -205,8 +256,11 @@ def _train(net: HybridBlock, device: mx.Context, data: Mnist, args: argparse.Nam
     if not leads:
         return
     with replacing(args.out / "model.params") as temporary:
-        net.save_parameters(str(temporary))
+        net.save_parameters(_FileName(temporary))
     figures.save_figures(args.out, net, data, history, seed=args.seed)
+    for path in (args.out / name for name in figures.NAMES if name not in figures.names(net)):
+        if path.is_file() and not path.is_symlink():
+            path.unlink()  # of another model, that was trained here before
     if args.model in VAES:
         estimate = elbo(net, data.x_test, labels[1], seed=args.seed)
         print(f"Test ELBO: {estimate} nats per image (z sampled; mean ± standard error over the test digits)")
@@ -215,16 +269,23 @@ def _train(net: HybridBlock, device: mx.Context, data: Mnist, args: argparse.Nam
     print(f"Parameters, history and pictures are in {args.out.resolve()}")
 
 
-def build_model(args: argparse.Namespace) -> HybridBlock:
-    """Return the model that the options describe, or raise a ``ValueError`` that names a wrong one."""
+def build_model(args: argparse.Namespace, n_layers: int) -> HybridBlock:
+    """Return the model that the options describe, of this depth, or raise a ``ValueError`` that names a wrong one."""
     options = {"n_latent": args.n_latent, "likelihood": args.likelihood, "variance": _number_or_name(args.variance)}
     if args.model != "conv":
-        options |= {"n_hidden": args.n_hidden, "n_layers": args.n_layers}
+        options |= {"n_hidden": args.n_hidden, "n_layers": n_layers}
     if args.beta is not None:
         if args.model not in VAES:
             raise ValueError(f"--beta weighs the KL of a VAE; --model {args.model} has none")
         options["beta"] = args.beta
     return MODELS[args.model](**options)
+
+
+class _FileName(str):
+    """A file's name as the system knows it; MXNet would encode it as UTF-8, which not every name can be."""
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return super().encode(sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
 
 
 def _number_or_name(text: str | None) -> float | str | None:
@@ -248,4 +309,4 @@ def _describe(net: HybridBlock, args: argparse.Namespace) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process.run(main)
