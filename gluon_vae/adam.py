@@ -87,11 +87,11 @@ class Adam:
         ValueError
             If there is nothing to train, or it is not as it has to be; names the parameter.
         """
-        nd.waitall()
         self._trained = trained_parameters(self._net)
         for name, parameter in self._trained.items():
             if name not in self._moments:
                 self._moments[name] = nd.zeros_like(parameter.data()), nd.zeros_like(parameter.data())
+        nd.waitall()  # an array has no place in memory before it is computed
         self._arrays = self._of_parameters()
         constants = (1 - BETA1, 1 - BETA2, EPSILON)
         # The seam: what cannot be compiled is left to MXNet's operator, with the same result.
