@@ -258,7 +258,7 @@ def _train(net: HybridBlock, device: mx.Context, data: Mnist, args: argparse.Nam
     with replacing(args.out / "model.params") as temporary:
         net.save_parameters(_FileName(temporary))
     figures.save_figures(args.out, net, data, history, seed=args.seed)
-    for path in (args.out / name for name in figures.NAMES if name not in figures.names(net)):
+    for path in (args.out / name for name in set(figures.NAMES) - set(figures.names(net))):
         if path.is_file() and not path.is_symlink():
             path.unlink()  # of another model, that was trained here before
     if args.model in VAES:

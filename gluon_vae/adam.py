@@ -148,15 +148,19 @@ class Adam:
 
     def moments(self) -> dict[str, np.ndarray]:
         """Return copies of the moments, two per parameter."""
-        means = {f"{name}/mean": to_numpy(mean) for name, (mean, _) in self._moments.items()}
-        return means | {f"{name}/square": to_numpy(square) for name, (_, square) in self._moments.items()}
+        return {moments_of(name)[i]: to_numpy(pair[i]) for i in (0, 1) for name, pair in self._moments.items()}
 
     def restore(self, moments: dict[str, np.ndarray], n_steps: int) -> None:
         """Go on from moments saved after ``n_steps`` steps."""
         for name, arrays in self._moments.items():
-            for kind, array in zip(("mean", "square"), arrays):
-                nd.from_numpy(moments[f"{name}/{kind}"].astype(array.dtype)).copyto(array)
+            for moment, array in zip(moments_of(name), arrays):
+                nd.from_numpy(moments[moment].astype(array.dtype)).copyto(array)
         self.n_steps = n_steps
+
+
+def moments_of(name: str) -> tuple[str, str]:
+    """Return the names of a parameter's moments, by which checkpoints keep them."""
+    return f"{name}/mean", f"{name}/square"
 
 
 def trained_parameters(net: HybridBlock) -> dict[str, Parameter]:

@@ -22,12 +22,17 @@ def device_of(net: Block) -> mx.Context:
     return next(iter(net.collect_params().values())).list_ctx()[0]
 
 
+def dtype_of(net: Block) -> np.dtype:
+    """Return what a model computes in: the dtype of its first parameter."""
+    return np.dtype(next(iter(net.collect_params().values())).dtype)
+
+
 def to_device(net: Block, *arrays: np.ndarray | nd.NDArray) -> tuple[nd.NDArray, ...]:
     """Return arrays as NDArrays where the model's parameters are: numbers of their dtype, labels as int32.
 
     On the CPU the memory is shared where it can be: a copy of MNIST would double a process.
     """
-    device, dtype = device_of(net), next(iter(net.collect_params().values())).dtype
+    device, dtype = device_of(net), dtype_of(net)
     moved = []
     for array in arrays:
         wanted = np.dtype(dtype if np.dtype(array.dtype).kind == "f" else np.int32)

@@ -19,8 +19,8 @@ from mxnet import init, nd
 from mxnet.gluon import HybridBlock
 from mxnet.name import NameManager
 
-from . import metadata, reading, storage
-from .adam import Adam, trained_parameters
+from . import checks, metadata, reading, storage
+from .adam import Adam, moments_of, trained_parameters
 from .archive import MAGIC, Archive, pack
 from .arrays import to_numpy
 from .metadata import COLUMN, shown
@@ -182,7 +182,7 @@ def load(path: str | os.PathLike[str], net: HybridBlock | None = None) -> Hybrid
         If there is no such file.
     ValueError
         If it is no checkpoint, one of another version, damaged or malformed; if the model cannot be rebuilt, or
-        ``net`` is of another architecture, and is then as it was.
+        ``net`` is of another architecture, and is then as it was; if ``mx.npx.set_np()`` was called.
 
     Examples
     --------
@@ -191,6 +191,7 @@ def load(path: str | os.PathLike[str], net: HybridBlock | None = None) -> Hybrid
     >>> gluon_vae.load(path).config == net.config
     True
     """
+    checks.classic_arrays()
     with reading.opened(path) as file:
         with NameManager():  # MXNet counts the names that it gives: only a model that is handed out takes some
             model = reading.rebuilt(file) if net is None else net
@@ -234,7 +235,7 @@ def _rehearse(net: HybridBlock, facts: dict[str, Any]) -> None:
     try:
         dtypes = {name: np.dtype(p.dtype) for name, p in reading.named_parameters(net).items()}
         parameters = {name: np.empty(0, dtype) for name, dtype in dtypes.items()}
-        trained = {moment: name for name in trained_parameters(net) for moment in reading.moments_of(name)}
+        trained = {moment: name for name in trained_parameters(net) for moment in moments_of(name)}
         moments = {moment: parameters[name] for moment, name in trained.items()}
         meta = {"model": facts["model"], "config": facts["config"], "run": facts}
         meta |= {"n_steps": 1, "history": {"epoch": [1]}}

@@ -36,7 +36,7 @@ class Estimate(NamedTuple):
         return f"{self.mean:.1f} ± {self.standard_error:.1f}"
 
 
-def loss_terms(net: HybridBlock, *inputs: nd.NDArray) -> dict[str, np.ndarray]:
+def loss_terms(net: HybridBlock, *inputs: nd.NDArray, batch_size: int | None = None) -> dict[str, np.ndarray]:
     """Evaluate the loss and its terms on every image, z sampled once from MXNet's generator.
 
     Parameters
@@ -52,7 +52,7 @@ def loss_terms(net: HybridBlock, *inputs: nd.NDArray) -> dict[str, np.ndarray]:
         ``loss`` and those of its terms that the model has, (n,) float64, nats per image.
     """
     parts: dict[str, list[np.ndarray]] = {}
-    for batch in batches(inputs, rows_per_call(net, inputs)):
+    for batch in batches(inputs, batch_size or rows_per_call(net, inputs)):
         for name, value in terms(net, net(*batch)).items():
             parts.setdefault(name, []).append(value.asnumpy())
     return {name: np.concatenate(values).astype(np.float64) for name, values in parts.items()}
@@ -99,9 +99,10 @@ def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: i
     inputs = inputs_of(net, x, y)
     n_samples = checks.positive_int("n_samples", n_samples)
     draws = []
+    batch_size = rows_per_call(net, inputs)
     with unchecked(net), seeded(seed):
         for _ in range(n_samples):
-            values = loss_terms(net, *inputs)
+            values = loss_terms(net, *inputs, batch_size=batch_size)
             if "kl" not in values:
                 raise ValueError(f"net must be a VAE, got {type(net).__name__}, which has no KL and no ELBO")
             draws.append(-(values["nll"] + values["kl"]))

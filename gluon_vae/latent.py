@@ -11,7 +11,7 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock
 
 from . import checks
-from .arrays import in_batches, to_device
+from .arrays import dtype_of, in_batches, to_device
 from .contract import check_ready, inputs_of
 from .generator import seeded
 
@@ -217,8 +217,7 @@ def latent_grid(n: int = 20, n_sigma: float = 3.0) -> tuple[np.ndarray, np.ndarr
 def _codes(net: HybridBlock, z: Any, y: Any) -> tuple[nd.NDArray, ...]:
     """Return what the decoder is called on: checked codes and, where it takes them, labels."""
     check_ready(net)
-    dtype = next(iter(net.collect_params().values())).dtype
-    z = checks.codes("z", z, net.n_latent, dtype)
+    z = checks.codes("z", z, net.n_latent, dtype_of(net))
     if y is not None and np.ndim(y) == 0:
         y = np.full(len(z), y)
     y = checks.labels("y", y, len(z), getattr(net, "n_classes", None))

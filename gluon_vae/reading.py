@@ -18,7 +18,7 @@ import numpy as np
 from mxnet.gluon import HybridBlock, Parameter
 
 from . import metadata, storage
-from .adam import BETA1, BETA2, trained_parameters
+from .adam import BETA1, BETA2, moments_of, trained_parameters
 from .archive import Archive, Entry
 from .autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
 from .metadata import shown
@@ -181,11 +181,6 @@ def named_parameters(net: HybridBlock) -> dict[str, Parameter]:
         names = _some(parameter.name for parameter in lost)
         raise ValueError(f"cannot hold every parameter of the model, two of which have one name: {names}")
     return parameters
-
-
-def moments_of(name: str) -> tuple[str, str]:
-    """Return the names of a parameter's moments."""
-    return f"{name}/mean", f"{name}/square"
 
 
 def _same_shape(shape: tuple[int, ...], expected: tuple[int, ...] | None) -> bool:

@@ -151,12 +151,12 @@ def fit(
     run.seed_epoch(0)
     if not is_initialized(net):
         net.initialize(INITIALIZER, ctx=device or default_device())
-    settle_shapes(net, *to_device(net, *(array[:1] for array in train)))
+    train = to_device(net, *train)
+    test = to_device(net, *test) if test is not None and workers.leads else None
+    settle_shapes(net, *(array[:1] for array in train))
     adam = Adam(net)
     history: History = saved.restore(net, adam) if saved else {}
     workers.start(adam.weights())
-    train = to_device(net, *train)
-    test = to_device(net, *test) if test is not None and workers.leads else None
 
     with unchecked(net), _bar(run, history, progress and workers.leads) as bar:
         for epoch in range(len(history.get("epoch", [])) + 1, run.n_epochs + 1):

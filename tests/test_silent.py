@@ -6,6 +6,7 @@ from conftest import N_LATENT, N_OUTPUT, make
 
 import gluon_vae
 from gluon_vae import adam, arrays, compiled_adam, plotting
+from gluon_vae.checkpoint import parameters_of
 
 import mxnet as mx
 from mxnet import autograd, gluon, nd
@@ -13,12 +14,8 @@ from mxnet import autograd, gluon, nd
 TRAINED = {"n_epochs": 2, "batch_size": 4, "progress": False}
 
 
-def weights(net):
-    return {name: parameter.data().asnumpy() for name, parameter in net._collect_params_with_prefix().items()}
-
-
 def moved(net, before):
-    return {name: bool((values != before[name]).any()) for name, values in weights(net).items()}
+    return {name: bool((values != before[name]).any()) for name, values in parameters_of(net).items()}
 
 
 @pytest.mark.parametrize("compiled", [True, False])
@@ -34,7 +31,7 @@ def test_frozen_and_slowed_parameters_are_trained_as_gluon_trains_them(compiled,
         net.decoder.logits[0].weight.lr_mult = 0.1
         net.collect_params().setattr("wd_mult", 0)
         net.decoder.logits[0].bias.wd_mult = 1e6
-        before = weights(net)
+        before = parameters_of(net)
         if ours:
             step = adam.Adam(net).step
         else:
@@ -49,7 +46,7 @@ def test_frozen_and_slowed_parameters_are_trained_as_gluon_trains_them(compiled,
         changed = moved(net, before)
         assert not any(change for name, change in changed.items() if name.startswith("encoder"))
         assert all(change for name, change in changed.items() if name.startswith("decoder"))
-        results.append(weights(net))
+        results.append(parameters_of(net))
     for name, values in results[0].items():
         np.testing.assert_allclose(values, results[1][name], rtol=1e-4, atol=1e-6)
 
@@ -64,7 +61,7 @@ def test_fit_leaves_a_frozen_encoder_alone_also_when_frozen_between_epochs(x):
         def on_epoch(history, net=net, freeze=freeze, kept=kept):
             if len(history["epoch"]) == 1:
                 freeze(net)
-                kept.append(weights(net))
+                kept.append(parameters_of(net))
 
         gluon_vae.fit(net, x, on_epoch=on_epoch, **TRAINED | {"n_epochs": 3})
         changed = moved(net, kept[0])
@@ -75,7 +72,7 @@ def test_fit_leaves_a_frozen_encoder_alone_also_when_frozen_between_epochs(x):
 def test_what_is_freed_between_epochs_is_trained_from_then_on(x):
     net = make()
     net.encoder.collect_params().setattr("grad_req", "null")
-    before = weights(net)
+    before = parameters_of(net)
 
     def on_epoch(history):
         if len(history["epoch"]) == 1:
@@ -110,7 +107,7 @@ def test_mxnet_leaves_the_bias_of_a_frozen_weight_without_a_gradient():
 def test_what_fit_cannot_train_right_is_refused_by_name(spoil, words, x):
     net = make()
     spoil(net)
-    before = weights(net) if "cpu(1)" not in words else None
+    before = parameters_of(net) if "cpu(1)" not in words else None
     with pytest.raises(ValueError, match="net must") as refused:
         gluon_vae.fit(net, x, **TRAINED)
     for word in words:
