@@ -12,8 +12,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from .distributed import LAUNCHED
 from .roles import ROLE
@@ -84,15 +84,16 @@ def launch(command: Sequence[str], n_workers: int) -> None:
     # A polite end is an end too: without this, SIGTERM would skip the cleaning up.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        for role, name in roles:
-            lines[name], theirs = socket.socketpair()
-            with theirs:
-                processes[name] = subprocess.Popen(
-                    command if role == "worker" else [sys.executable, "-c", SERVE],
-                    env=environment | {ROLE: role},
-                    stdin=theirs.fileno(),
-                    start_new_session=True,  # Ctrl-C reaches the launcher alone, which ends the others
-                )
+        with _undisturbed():
+            for role, name in roles:
+                lines[name], theirs = socket.socketpair()
+                with theirs:
+                    processes[name] = subprocess.Popen(
+                        command if role == "worker" else [sys.executable, "-c", SERVE],
+                        env=environment | {ROLE: role},
+                        stdin=theirs.fileno(),
+                        start_new_session=True,  # Ctrl-C reaches the launcher alone, which ends the others
+                    )
         workers = [process for name, process in processes.items() if name.startswith("worker")]
         while any(worker.poll() is None for worker in workers):
             _raise_for_failed(processes, lines)
@@ -108,6 +109,22 @@ def launch(command: Sequence[str], n_workers: int) -> None:
         for line in lines.values():
             line.close()
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Have an interrupt wait: of a process that was started, but not yet taken down, nobody would know."""
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda n, _: came.append(n)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _raise_for_failed(processes: dict[str, subprocess.Popen[bytes]], lines: dict[str, socket.socket]) -> None:

@@ -113,12 +113,12 @@ def test_more_workers_than_images_in_a_batch_are_refused():
         gluon_vae.fit(net, np.zeros((10, 12), np.float32), batch_size=4, kvstore=store)
 
 
-def test_a_failing_worker_is_named_and_no_process_is_left():
+def test_a_failing_worker_is_named_and_no_process_is_left(tmp_path):
     before = children()
-    # The first to be started fails; the other would wait for ever.
-    code = "import os, sys, time; sys.exit(7) if os.environ['DMLC_ROLE'] == 'worker' else 0; time.sleep(600)"
-    with pytest.raises(ChildProcessError, match="worker 1 of 2 ended with exit code 7"):
-        launcher.launch([sys.executable, "-c", code], 2)
+    # One fails, whichever comes first; the other would wait for ever.
+    code = "import os, sys, time\ntry: os.mkdir(sys.argv[1])\nexcept FileExistsError: time.sleep(600)\nsys.exit(7)"
+    with pytest.raises(ChildProcessError, match=r"worker [12] of 2 ended with exit code 7"):
+        launcher.launch([sys.executable, "-c", code, str(tmp_path / "begun")], 2)
     assert not children() - before
 
 
@@ -143,6 +143,20 @@ def test_an_interrupted_launcher_leaves_no_process():
     with pytest.raises(KeyboardInterrupt):
         launcher.launch([sys.executable, "-c", "import time; time.sleep(600)"], 2)
     thread.join()
+    assert not children() - before
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_an_interrupt_while_processes_are_started_leaves_none(number, raised, monkeypatch):
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            os.kill(os.getpid(), number)
+
+    before = children()
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(raised):
+        launcher.launch([sys.executable, "-c", "import time; time.sleep(600)"], 2)
     assert not children() - before
 
 
