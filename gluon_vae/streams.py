@@ -55,7 +55,8 @@ class Stream:
         return getattr(self._stream, name)
 
     def _drop_the_rest(self, error: Exception) -> None:
-        self.error = error
+        # An error holds on to all that the functions had that it came through, a run and its connections included.
+        error.__context__, self.error = None, error.with_traceback(None)
         # What is left in a buffer would fail again when Python ends, with a traceback and an exit code of its own.
         with suppress(OSError, ValueError, AttributeError):
             nowhere = os.open(os.devnull, os.O_WRONLY)

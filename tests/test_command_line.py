@@ -192,18 +192,19 @@ def test_a_run_is_the_same_whatever_the_machine_is_set_to(plain, tmp_path):
         assert Path(os.fsdecode(out), name).read_bytes() == (plain.out / name).read_bytes(), name
 
 
+# The code is the run's, which sh would not tell of the first of two.
+LEFT = 'mkfifo pipe; (read first) < pipe & "$@" > pipe 2>&1'
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "line",
-    [
-        '"$@" >&- 2>&-',
-        # The code is the run's, which sh would not tell of the first of two.
-        'mkfifo pipe; (read first) < pipe & "$@" > pipe 2>&1',
-    ],
-    ids=["closed streams", "a reader that left"],
+    ("line", "workers"),
+    [('"$@" >&- 2>&-', 1), (LEFT, 1), (LEFT, 2)],
+    ids=["closed streams", "a reader that left", "a reader that left two workers"],
 )
-def test_a_run_that_nobody_listens_to_writes_its_files_and_ends_well(line, tmp_path):
+def test_a_run_that_nobody_listens_to_writes_its_files_and_ends_well(line, workers, tmp_path):
     command = ["sh", "-c", line, "sh", sys.executable, "-m", "gluon_vae", *QUICK, "--out", "out"]
+    command += ["--workers", str(workers)]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=600)
     assert (result.returncode, result.stderr) == (0, b"")
     assert {path.name for path in (tmp_path / "out").iterdir()} == WRITTEN

@@ -1,8 +1,10 @@
 """Standard output and error, whatever they are."""
 
+import gc
 import io
 import os
 import sys
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -58,6 +60,25 @@ def test_a_pipe_without_a_reader_is_led_nowhere_so_that_closing_it_works():
         stream = streams.Stream(pipe)
         print("lost", file=stream)
         assert isinstance(stream.error, BrokenPipeError)
+
+
+def test_a_failed_write_keeps_nothing_alive_of_what_wrote():
+    def run(stream):
+        held = set()
+        try:
+            raise ValueError(held)
+        except ValueError:
+            print("±", file=stream)
+        return weakref.ref(held)
+
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="ascii") as pipe:
+        stream = streams.Stream(pipe)
+        held = run(stream)
+    assert isinstance(stream.error, BrokenPipeError)
+    gc.collect()
+    assert held() is None
 
 
 def test_steady_streams_are_there_for_a_while(capsys):
