@@ -125,13 +125,18 @@ def unmasked(name: str, x: Any) -> np.ndarray:
     return np.asarray(x)
 
 
-def _array(name: str, x: Any) -> np.ndarray | nd.NDArray:
-    """Accept what is computed on, NumPy's arrays or those of ``mx.nd``; one of ``mx.np`` is a view of the latter."""
+def classic_arrays() -> None:
+    """Accept MXNet as it is by default, or refuse by name the call that made it compute on other arrays."""
     if is_np_array():
         raise ValueError(
             "mx.npx.set_np() was called, which makes MXNet compute on mx.np where gluon_vae computes on mx.nd: call "
             "mx.npx.reset_np() before"
         )
+
+
+def _array(name: str, x: Any) -> np.ndarray | nd.NDArray:
+    """Accept what is computed on, NumPy's arrays or those of ``mx.nd``; one of ``mx.np`` is a view of the latter."""
+    classic_arrays()
     return x.as_nd_ndarray() if isinstance(x, nd.NDArray) else unmasked(name, x)
 
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from mxnet.gluon import HybridBlock
+from mxnet.name import NameManager
 
 PARAMETER_BYTES = 4 * 4  # float32: a parameter, its gradient and Adam's two moments
 LAYER_BYTES = 4096  # the objects of a layer in the encoder and one in the decoder take more
@@ -35,7 +36,8 @@ def check_memory(build: Callable[[int], HybridBlock], n_layers: int, n_processes
         If parameters, gradients and moments alone are more than there is; says how much.
     """
     # Every layer beyond the first adds what the second does, so two small models tell the size of any.
-    one, two = (_n_parameters(build(n)) for n in (1, 2))
+    with NameManager():  # MXNet counts the names that it gives: models that are only counted take none
+        one, two = (_n_parameters(build(n)) for n in (1, 2))
     n_parameters = one + (n_layers - 1) * (two - one)
     needed = n_processes * (n_parameters * PARAMETER_BYTES + n_layers * LAYER_BYTES)
     there = memory()

@@ -83,3 +83,16 @@ def test_numpy_semantics_are_refused_with_what_to_do(use, net):
     for name, p in net.collect_params().items():
         np.testing.assert_array_equal(p.data().asnumpy(), before[name])
     use(net)  # as before
+
+
+def test_no_checkpoint_is_loaded_under_numpy_semantics(net, tmp_path):
+    path = tmp_path / "checkpoint"
+    gluon_vae.fit(net, X, y_train=Y, n_epochs=1, checkpoint=path, progress=False)
+    for given in (None, net):
+        mx.npx.set_np()
+        try:
+            with pytest.raises(ValueError, match=r"npx.set_np\(\) was called"):
+                gluon_vae.load(path, given)
+        finally:
+            mx.npx.reset_np()
+        gluon_vae.load(path, given)  # as before

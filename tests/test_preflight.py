@@ -7,6 +7,8 @@ import pytest
 from gluon_vae import __main__ as command_line
 from gluon_vae import preflight
 
+from mxnet.name import NameManager
+
 GIB = 1 << 30
 
 
@@ -26,7 +28,9 @@ def test_the_memory_that_a_model_needs_is_known_without_building_it(model, n_lay
     n = sum(parameter.data().size for parameter in net.collect_params().values())
     needed = 2 * (16 * n + n_layers * preflight.LAYER_BYTES)
     monkeypatch.setattr(preflight, "memory", lambda: needed)
-    preflight.check_memory(build, n_layers, n_processes=2)  # what fits is not refused
+    with NameManager():  # MXNet's own counting of names, from its beginning
+        preflight.check_memory(build, n_layers, n_processes=2)  # what fits is not refused
+        assert build(n_layers).prefix.endswith("0_")
     monkeypatch.setattr(preflight, "memory", lambda: needed - 1)
     with pytest.raises(ValueError, match=f"{n:,} parameters needs .* in each of 2 processes"):
         preflight.check_memory(build, n_layers, n_processes=2)
