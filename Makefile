@@ -8,7 +8,7 @@ PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.loc
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 # The last digits of a sum depend on how many threads share it: fixed wherever outputs are compared.
 ONE_THREAD := OMP_NUM_THREADS=1
-RUN_NOTEBOOKS = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -p tests.compare_numbers --nbval \
+RUN_NOTEBOOKS = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -p tests.compare_numbers -p tests.solutions --nbval \
 	--nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 600 $(NOTEBOOKS)
 MARGINS = $(BIN)/python tests/margins.py
 AVX512 := AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR X86_V4

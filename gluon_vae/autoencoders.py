@@ -26,7 +26,7 @@ class Autoencoder(Model):
 
     Calling it on x, (batch, n_output), returns the per-sample loss, shape (batch,): the negative
     log-likelihood of the image given its code, in nats. There is no distribution over codes,
-    hence no ELBO and no prior to draw from. See chapter 8.
+    hence no ELBO and no prior to draw from. See chapter 10.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class SparseAutoencoder(Autoencoder):
       each unit a Bernoulli variable that should be on with probability ``rate`` (Ng 2011). Every
       image of a batch carries the same penalty, so here the loss of an image depends on its batch.
 
-    See chapter 8.
+    See chapter 10.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class DenoisingAutoencoder(Autoencoder):
 
     Images are corrupted in training mode (``autograd.record``) only, and the loss, (batch,) nats, is measured
     against the clean ones: the reconstruction has to know what digits look like. ``net(x, corrupted)`` gives the
-    encoder images that were corrupted elsewhere. See chapter 8.
+    encoder images that were corrupted elsewhere. See chapter 10.
 
     Parameters
     ----------

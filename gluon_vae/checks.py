@@ -154,7 +154,7 @@ def images(name: str, x: Any, n_output: int | None = None, *, values: bool = Tru
     """Accept a non-empty floating-point array (n, n_output) with pixels in [0, 1].
 
     An NDArray stays one, where it is. Looking at its values waits for the device; ``values=False`` checks only
-    what is known on the host. See chapter 7.
+    what is known on the host. See chapter 9.
     """
     x = _rows(name, x, n_output, "n_output")
     if isinstance(x, nd.NDArray):

@@ -40,7 +40,7 @@ def kl_gaussian(mu_q: ArrayLike, cov_q: ArrayLike, mu_p: ArrayLike, cov_p: Array
     ``1/2 [tr(inv(cov_p) cov_q) + (mu_p - mu_q)' inv(cov_p) (mu_p - mu_q) - k + log det cov_p - log det cov_q]``.
     With the Cholesky factors ``cov = L L'`` and ``M = inv(L_p) L_q``, which is triangular, this is
     ``1/2 [sum_i (M_ii^2 - 1 - log M_ii^2) + sum_{i>j} M_ij^2 + |inv(L_p) (mu_p - mu_q)|^2]``: no inverse, no
-    determinant, and no term below 0. See chapter 2.
+    determinant, and no term below 0. See chapter 5.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def kl_diagonal_gaussian(
     """KL divergence of N(mu_q, diag var_q) from N(mu_p, diag var_p), summed over the last axis.
 
     ``1/2 sum_j [r_j - 1 - log r_j + (mu_q,j - mu_p,j)^2 / var_p,j]`` with ``r_j = var_q,j / var_p,j``; for
-    ``mu_p = 0, var_p = 1`` the KL term of a VAE (Kingma and Welling 2014, appendix B). See chapter 2.
+    ``mu_p = 0, var_p = 1`` the KL term of a VAE (Kingma and Welling 2014, appendix B). See chapter 5.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: i
 
     E_q[log p(x|z)] - KL(q(z|x) || p(z)) (Kingma and Welling 2014, equation 7): a lower bound of
     log p(x); higher is better. The KL counts once, whatever weight ``beta`` the training gave it.
-    See chapters 1, 4, 5 and 7.
+    See chapters 1, 3, 8 and 9.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def log_likelihood(
 
     ``log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)`` with K = ``n_samples`` (Burda et al. 2016, arXiv
     1509.00519, equation 8). Its expectation is a lower bound of log p(x) that rises with K: the
-    ELBO at K = 1, log p(x) in the limit. See chapters 3 and 5.
+    ELBO at K = 1, log p(x) in the limit. See chapters 6 and 8.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def _log_weights(net: HybridBlock, x: nd.NDArray, *condition: nd.NDArray, n_samp
 def kl_per_dimension(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
     """Average over images the KL of each latent dimension from the prior.
 
-    Their sum is the mean KL of the loss. A dimension near 0 carries nothing: it has collapsed. See chapters 7 and 11.
+    Their sum is the mean KL of the loss. A dimension near 0 carries nothing: it has collapsed. See chapters 9 and 13.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def active_units(net: HybridBlock, x: Any, y: Any = None, *, threshold: float = 
     """Tell which latent dimensions follow the image.
 
     Those whose posterior mean has a variance over the images above ``threshold`` (Burda et al. 2016,
-    section 5.2, who use 0.01). See chapters 7 and 11.
+    section 5.2, who use 0.01). See chapters 9 and 13.
 
     Parameters
     ----------

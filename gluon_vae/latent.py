@@ -22,7 +22,7 @@ MAX_SIGMA = 37
 def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
     """Map images to posterior means, or to the codes of a plain autoencoder.
 
-    See chapter 12.
+    See chapter 14.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
 def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", seed: int | None = 0) -> np.ndarray:
     """Decode latent codes to images.
 
-    See chapters 3, 4 and 9.
+    See chapters 1, 6 and 11.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", s
 def pixel_variance(net: HybridBlock, z: Any, y: Any = None) -> np.ndarray:
     """Compute the variance of each pixel under p(x|z).
 
-    See chapter 9.
+    See chapter 11.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def pixel_variance(net: HybridBlock, z: Any, y: Any = None) -> np.ndarray:
 def reconstruct(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
     """Encode images and decode their posterior means.
 
-    See chapter 4.
+    See chapter 1.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def reconstruct(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
 def prior_draws(n: int, n_latent: int, seed: int = 0) -> np.ndarray:
     """Draw codes from the prior N(0, I).
 
-    Kept and handed to ``generate`` again, they make the pictures of two models comparable. See chapters 3, 4 and 7.
+    Kept and handed to ``generate`` again, they make the pictures of two models comparable. See chapters 1, 6 and 9.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def latent_grid(n: int = 20, n_sigma: float = 3.0) -> tuple[np.ndarray, np.ndarr
     """Lay an n x n grid over the 2-D latent plane, each step the same share of the prior.
 
     The coordinates are ``norm.ppf`` of n equally spaced probabilities between those of -n_sigma and
-    n_sigma, so that the nodes lie as densely as the prior's mass. See chapter 4.
+    n_sigma, so that the nodes lie as densely as the prior's mass. See chapter 1.
 
     Parameters
     ----------

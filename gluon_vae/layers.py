@@ -25,7 +25,7 @@ def mlp(n_input: int, n_hidden: int, n_layers: int, n_output: int, act_type: str
     """Stack ``n_layers`` dense layers of ``n_hidden`` units and a linear one of ``n_output``.
 
     Maps (batch, n_input) to (batch, n_output). All sizes are given, so parameters exist as soon as
-    they are initialised, without a first call. See chapter 4.
+    they are initialised, without a first call. See chapter 1.
     """
     checks.one_of("act_type", act_type, ACTIVATIONS)
     net = nn.HybridSequential()
@@ -40,7 +40,7 @@ def conv_encoder(side: int, channels: Sequence[int], n_output: int, act_type: st
     """Stack convolutions with kernel 4 and stride 2, each of which halves the picture, and a linear layer.
 
     Maps flat images (batch, side * side) to (batch, n_output). Odd sides are rounded up when they are halved.
-    See chapter 11.
+    See chapter 13.
     """
     checks.one_of("act_type", act_type, ACTIVATIONS)
     *sides, last = _sides(side, len(channels))
@@ -59,7 +59,7 @@ def conv_decoder(
 ) -> nn.HybridSequential:
     """Mirror ``conv_encoder``: a dense layer, then transposed convolutions, each of which doubles the picture.
 
-    Maps (batch, n_latent) to (batch, n_maps * side * side), one map after the other. See chapter 11.
+    Maps (batch, n_latent) to (batch, n_maps * side * side), one map after the other. See chapter 13.
     """
     first, *sides = reversed(_sides(side, len(channels)))
     # MXNet 1.9.1 cannot differentiate a transposed convolution to a single channel (oneDNN finds no
@@ -104,7 +104,7 @@ class Decoder(HybridBlock):
 
     Calling it maps z, (batch, n_latent), to images in [0, 1], (batch, n_output). The child ``logits``
     stops one step earlier, at the log-odds of the means; where the likelihood has a variance per
-    pixel, as many columns for those follow. See chapter 4.
+    pixel, as many columns for those follow. See chapter 1.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class Decoder(HybridBlock):
 class Conditioned(HybridBlock):
     """A network that is told a label: it sees its input with the one-hot label appended.
 
-    See chapter 10.
+    See chapter 12.
 
     Parameters
     ----------

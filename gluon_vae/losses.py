@@ -22,7 +22,7 @@ def bernoulli_nll(F: ModuleType, logits: Array, x: Array) -> Array:
     ``-sum_i [x_i log p_i + (1 - x_i) log(1 - p_i)]`` with ``p = sigmoid(logits)``, computed as
     ``sum_i softplus(logits_i) - x_i logits_i`` (Kingma and Welling 2014, appendix C.1). Unlike
     ``log(p + 1e-10)`` it is linear where a pixel saturates, so its gradient, ``p - x``, never dies.
-    See chapters 4 and 7.
+    See chapters 1 and 9.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def gaussian_nll(F: ModuleType, mean: Array, log_var: Array | float, x: Array) -
     """Negative log-density of pixels under independent Gaussians, all constants included.
 
     ``1/2 sum_i [(x_i - mean_i)^2 / exp(log_var_i) + log_var_i + log(2 pi)]`` (Kingma and Welling
-    2014, appendix C.2). A density may exceed 1, so this may be below 0. See chapter 9.
+    2014, appendix C.2). A density may exceed 1, so this may be below 0. See chapter 11.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def kl_to_standard_normal(F: ModuleType, mu: Array, log_var: Array) -> Array:
     """KL divergence of N(mu, diag exp(log_var)) from N(0, I).
 
     ``1/2 sum_j [mu_j^2 + exp(log_var_j) - 1 - log_var_j]`` (Kingma and Welling 2014, appendix B).
-    See chapters 2 and 4.
+    See chapters 1 and 5.
 
     Parameters
     ----------

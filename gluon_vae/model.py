@@ -87,7 +87,7 @@ class Model(HybridBlock):
 
     A member defines ``hybrid_forward``, which returns the per-sample loss, (batch,), and then what ``output_names``
     names. A call checks what comes in, returns the loss, and keeps the rest on attributes, which so are
-    NDArrays in every execution mode. See chapter 4.
+    NDArrays in every execution mode. See chapter 1.
 
     Parameters
     ----------

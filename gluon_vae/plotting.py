@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import matplotlib.patheffects as patheffects
 import numpy as np
@@ -27,6 +28,25 @@ DIGIT_COLORS = (
     "#aa4499",
 )
 TRAIN_COLOR, TEST_COLOR = "#3f90da", "#e76300"
+
+
+def use_course_style() -> None:
+    """Have the figures that follow look like the course's, and a notebook show them as SVG.
+
+    Sets matplotlib's ``rcParams`` from ``gluon_vae/course.mplstyle``, and the format in which IPython keeps figures,
+    where it draws them into a notebook.
+    """
+    from matplotlib import style  # here, since it reads many files
+
+    style.use("gluon_vae.course")
+    shell = "IPython" in sys.modules and sys.modules["IPython"].get_ipython()
+    if shell:
+        from matplotlib_inline.config import InlineBackend
+
+        inline = InlineBackend.instance(parent=shell)
+        inline.figure_formats = {"svg"}
+        # Without the date of its making a figure that is drawn again is the same file.
+        inline.set_trait("print_figure_kwargs", {"bbox_inches": "tight", "metadata": {"Date": None}})
 
 
 def image_grid(

@@ -1,6 +1,6 @@
 """Execute notebooks in place, so that a re-run changes nothing but what really changed.
 
-    python notebooks/execute.py notebooks/04_vae.ipynb ...
+    python notebooks/execute.py notebooks/01_vae.ipynb ...
 
 Timing, kernel details and progress bars are left out of the files.
 """

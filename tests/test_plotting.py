@@ -129,3 +129,11 @@ def test_plot_reconstructions_sets_each_below_its_original(ax):
 
 def test_ten_digit_colours_are_distinct():
     assert len(set(plotting.DIGIT_COLORS)) == 10
+
+
+def test_the_style_of_the_course_is_asked_for_and_found():
+    with plt.rc_context():
+        plotting.use_course_style()
+        assert plt.rcParams["svg.hashsalt"] == "gluon-vae"
+        assert not plt.rcParams["axes.spines.top"]
+    assert plt.rcParams["axes.spines.top"]
