@@ -8,6 +8,7 @@ parallel: ``nd.array`` of MNIST is enough. ``MXNET_CPU_PARALLEL_SIZE`` is the si
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 from collections.abc import Sequence
@@ -52,6 +53,28 @@ def prepare() -> None:
     threads = os.environ.get(THREADS, "1").strip()
     if not re.fullmatch(r"[1-9]\d{0,3}", threads):
         raise ImportError(f"MXNet needs OMP_NUM_THREADS to be one positive number or unset, got {threads!r}")
+
+
+def team(library: object) -> tuple[int, int, int] | None:
+    """Return where OpenMP's functions are by which code of another compiler runs on the threads that MXNet has.
+
+    Parameters
+    ----------
+    library : ctypes.CDLL
+        MXNet's library, through which that of OpenMP is found.
+
+    Returns
+    -------
+    (int, int, int), optional
+        The addresses of ``GOMP_parallel``, which has every thread of the calling thread's team call a function, and
+        of the two that tell such a thread its number and the size of the team. None from another OpenMP than libgomp.
+    """
+    names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+    try:
+        parallel, thread, n_threads = (ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in names)
+    except AttributeError:
+        return None
+    return parallel or 0, thread or 0, n_threads or 0
 
 
 def check(library: object) -> None:
