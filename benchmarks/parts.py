@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from statistics import median
+from statistics import median, quantiles
 from typing import Any, NamedTuple
 
 from contestants import Field
@@ -250,4 +250,24 @@ def conv(setup: Setup) -> dict[str, Any]:
     return {"contestants": table, "absent": absent, "checks": checks, "figures": figures}
 
 
-PARTS = {part.__name__: part for part in (speed, quality, growth, memory, evaluation, conv)}
+def threads(setup: Setup) -> dict[str, Any]:
+    """Every model and what is done with it, with one thread and with all."""
+    n_warm, n = (1, 3) if setup.quick else (2, 9)
+    counts = {f"{n_threads} threads": n_threads for n_threads in (1, setup.options["threads"])}
+    field = Field()
+    for name, n_threads in counts.items():
+        field.enter(name, lambda: sys.executable, "threads.py", **setup.options | {"threads": n_threads})
+    one, all_ = counts
+    tasks: dict[str, dict[str, float]] = {}
+    with field:
+        for task in field.ask("tasks")[one]["tasks"]:
+            answers = rounds(field, task, n_warm, n)
+            seconds = [[answer["seconds"] for answer in answers[name][n_warm:]] for name in (one, all_)]
+            ratios = [many / alone for alone, many in zip(*seconds)]
+            low, middle, high = quantiles(ratios, n=4)
+            tasks[task] = {"one": median(seconds[0]), "all": median(seconds[1]), "ratio": middle}
+            tasks[task] |= {"low": low, "high": high}
+    return {"tasks": tasks, "figures": []}
+
+
+PARTS = {part.__name__: part for part in (speed, quality, growth, memory, evaluation, conv, threads)}

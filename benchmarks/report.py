@@ -14,6 +14,7 @@ TITLES = {
     "memory": "Memory",
     "evaluation": "Evaluation and generation",
     "conv": "Training speed, convolutional model",
+    "threads": "One thread and two",
 }
 
 
@@ -44,6 +45,9 @@ def _section(result: dict[str, Any]) -> str:
             "|---|---|---|---|---|---|",
         ]
         lines += [_contestant(name, row) for name, row in result["contestants"].items()] + [""]
+    if "tasks" in result:
+        lines += ["| | 1 thread | all | all / 1, quartiles |", "|---|---|---|---|"]
+        lines += [_task(name, row) for name, row in result["tasks"].items()] + [""]
     if result["figures"]:
         lines += ["| | measured | at most | |", "|---|---|---|---|"]
         lines += [_figure(row) for row in result["figures"]] + [""]
@@ -70,6 +74,11 @@ def _contestant(name: str, row: dict[str, Any]) -> str:
         f"{row['processor_seconds']:.2f} | "
         f"{'' if loss is None else f'{loss:.1f}'} |"
     )
+
+
+def _task(name: str, row: dict[str, float]) -> str:
+    times = " | ".join(f"{1000 * row[key]:.0f} ms" for key in ("one", "all"))
+    return f"| {name} | {times} | {row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f}) |"
 
 
 def _figure(row: dict[str, Any]) -> str:

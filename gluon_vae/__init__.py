@@ -11,7 +11,7 @@ To read the package, begin with the loss and follow the data:
 
 The rest is for machines: ``arrays``, ``checks``, ``checkpoint`` with ``archive``, ``metadata`` and ``reading``,
 ``storage``, ``distributed``, ``launcher``, ``compiled_adam``, ``generator``, ``preflight``, ``process``, ``streams``,
-``roles``, ``openmp``, ``compatibility``, ``install_mxnet``; ``divergences``, ``diagrams`` and
+``roles``, ``openmp``, ``machine``, ``compatibility``, ``install_mxnet``; ``divergences``, ``diagrams`` and
 ``docstrings`` stand alone.
 """
 

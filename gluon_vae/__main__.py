@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import traceback
@@ -25,6 +26,7 @@ from . import (
     figures,
     launcher,
     likelihoods,
+    openmp,
     preflight,
     process,
     streams,
@@ -72,6 +74,11 @@ files written to --out:
 exit codes:
   0 when all files are written, 2 for input that is refused, which is before training, 130 after Ctrl-C, and 1 for
   any other error: memory or disk that ran out, a loss that stopped being finite, a process that was killed
+
+threads:
+  unless OMP_NUM_THREADS is set, one for the dense models, which gain nothing from a second, and for conv every
+  physical core that the process may use, with OMP_WAIT_POLICY=passive. Other numbers of threads give other last
+  digits.
 
 several processes:
   --workers N shares every batch among N processes of this machine, to the result of one process but for
@@ -228,7 +235,9 @@ def _train(net: HybridBlock, device: mx.Context, data: Mnist, args: argparse.Nam
     checkpoint = args.out / "checkpoint"
     if leads:
         digits = f"{len(data.x_train)} training and {len(data.x_test)} test digits, grey"
-        print(f"{digits}; {_describe(net, args)} on {device}")
+        threads = os.environ.get(openmp.THREADS)
+        where = f"{device}, {openmp.THREADS}={threads}" if threads else device
+        print(f"{digits}; {_describe(net, args)} on {where}")
         if args.resume and checkpoint.exists():
             # A run that was interrupted between the two files of an epoch left this one behind.
             write_json(args.out / "history.json", checkpoints.read(checkpoint).meta["history"])

@@ -19,6 +19,8 @@ import numpy as np
 from mxnet import nd
 from mxnet.base import _LIB, NDArrayHandle, check_call
 
+from . import openmp
+
 COMPILED = (np.float32, np.float64)  # that Numba computes with
 # What the compiled code is given: where the arrays of each parameter are, and the numbers of one step.
 ADDRESSES = ("weight", "gradient", "mean", "square")
@@ -58,12 +60,13 @@ def updates(
 
 @cache
 def _compiled(rule: Callable[..., None], constants: tuple[float, ...], dtype: type[np.floating]) -> Any:
-    """Return the rule as a C function of a run context and a ``STEP`` that MXNet's engine can call.
+    """Return the rule as a C function of a run context and a ``STEP``, for MXNet's engine to call, and what it needs.
 
     None without Numba, or where Numba was told not to compile.
     """
     try:
         import numba  # here, since it takes a third of a second and only training needs it
+        from llvmlite import ir
         from numba.core import cgutils, types
         from numba.extending import intrinsic
     except ImportError:
@@ -78,22 +81,64 @@ def _compiled(rule: Callable[..., None], constants: tuple[float, ...], dtype: ty
 
         return types.voidptr(types.uintp), convert
 
+    @intrinsic
+    def number(context: Any, function: Any) -> Any:
+        def call(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            kind = ir.FunctionType(ir.IntType(32), [])
+            return builder.call(builder.inttoptr(values[0], kind.as_pointer()), [])
+
+        return types.int32(types.uintp), call
+
+    @intrinsic
+    def in_parallel(context: Any, parallel: Any, function: Any, step: Any) -> Any:
+        def call(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            unsigned = ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, cgutils.voidptr_t, unsigned, unsigned])
+            arguments = [builder.inttoptr(values[1], cgutils.voidptr_t), values[2]]
+            arguments += [unsigned(0), unsigned(0)]  # as many threads as a region of this thread has, nothing special
+            builder.call(builder.inttoptr(values[0], kind.as_pointer()), arguments)
+            return context.get_dummy_value()
+
+        return types.void(types.uintp, types.uintp, types.voidptr), call
+
     step_of = numba.njit(rule, error_model="numpy")
     numbers = tuple(map(dtype, constants))
 
-    @numba.cfunc(types.void(types.voidptr, types.CPointer(numba.from_dtype(STEP))))
-    def called(run_context: Any, step: Any) -> None:
-        s = numba.carray(step, 1)[0]
+    @numba.njit
+    def take_share(step: Any, i: int, n: int) -> None:
+        s = numba.carray(step, 1, STEP)[0]
         for a in numba.carray(pointer(s.table), s.n, ARRAYS):
-            weight = numba.carray(pointer(a.weight), a.size, dtype)
-            gradient = numba.carray(pointer(a.gradient), a.size, dtype)
-            mean = numba.carray(pointer(a.mean), a.size, dtype)
-            square = numba.carray(pointer(a.square), a.size, dtype)
+            size = np.intp(a.size)
+            first, last = size * i // n, size * (i + 1) // n
+            weight = numba.carray(pointer(a.weight), a.size, dtype)[first:last]
+            gradient = numba.carray(pointer(a.gradient), a.size, dtype)[first:last]
+            mean = numba.carray(pointer(a.mean), a.size, dtype)[first:last]
+            square = numba.carray(pointer(a.square), a.size, dtype)[first:last]
             rate, decay = dtype(s.rate * a.rate_mult), dtype(a.decay)
             step_of(weight, gradient, mean, square, rate, decay, dtype(s.scale), *numbers)
 
     atexit.register(nd.waitall)  # what is queued must not outlive the code that it calls
-    return called
+    team = openmp.team(_LIB)  # the threads that share MXNet's products share the update
+    if team is None:
+
+        @numba.cfunc(types.void(types.voidptr, types.voidptr))
+        def alone(run_context: Any, step: Any) -> None:
+            take_share(step, 0, 1)
+
+        return (alone,)
+    parallel, thread, n_threads = team
+
+    @numba.cfunc(types.void(types.voidptr))
+    def share(step: Any) -> None:
+        take_share(step, number(thread), number(n_threads))
+
+    address = share.address
+
+    @numba.cfunc(types.void(types.voidptr, types.voidptr))
+    def together(run_context: Any, step: Any) -> None:
+        in_parallel(parallel, address, step)
+
+    return together, share
 
 
 class Update:
@@ -113,7 +158,7 @@ class Update:
         reads = [*self._reads, step]
         check_call(
             _LIB.MXEnginePushSyncND(
-                ctypes.c_void_p(self._compiled.address),
+                ctypes.c_void_p(self._compiled[0].address),
                 ctypes.c_void_p(_address(step)),
                 None,
                 self._device,

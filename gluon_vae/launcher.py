@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from .distributed import LAUNCHED
+from .machine import cores
 from .roles import ROLE
 
 # MXNet serves from inside its own import when the role says so, so this is all that a server runs.
@@ -67,7 +68,7 @@ def launch(command: Sequence[str], n_workers: int) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    threads = str(max(1, (os.cpu_count() or 1) // n_workers))
+    threads = str(max(1, cores() // n_workers))
     environment = {"OMP_NUM_THREADS": threads} | os.environ
     environment |= {
         "DMLC_PS_ROOT_URI": "127.0.0.1",

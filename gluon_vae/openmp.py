@@ -8,11 +8,37 @@ parallel: ``nd.array`` of MNIST is enough. ``MXNET_CPU_PARALLEL_SIZE`` is the si
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 
+from .machine import cores
+
+THREADS = "OMP_NUM_THREADS"
 PARALLEL_SIZE = "MXNET_CPU_PARALLEL_SIZE"
 NEVER = "2000000000"
+
+
+def choose(arguments: Sequence[str]) -> None:
+    """Set how many threads the command line computes with, unless the environment or the launcher does.
+
+    Dense layers gain nothing from a second thread in batches of a hundred rows, and lose by it where the machine has
+    other work: at the end of each of some forty regions in a step one thread spins and waits for the other, which
+    waits for a core. Convolutions gain from every core, and threads that sleep instead of spin lose little there.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The command line's.
+    """
+    has_workers = any(argument.partition("=")[0] == "--workers" for argument in arguments)
+    if THREADS in os.environ or has_workers:
+        return
+    is_conv = "--model=conv" in arguments or ("--model", "conv") in pairwise(arguments)
+    os.environ[THREADS] = str(cores() if is_conv else 1)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def prepare() -> None:
@@ -24,9 +50,31 @@ def prepare() -> None:
         If OMP_NUM_THREADS is not a number, by which MXNet would end the process.
     """
     os.environ.setdefault(PARALLEL_SIZE, NEVER)
-    threads = os.environ.get("OMP_NUM_THREADS", "1").strip()
+    threads = os.environ.get(THREADS, "1").strip()
     if not re.fullmatch(r"[1-9]\d{0,3}", threads):
         raise ImportError(f"MXNet needs OMP_NUM_THREADS to be one positive number or unset, got {threads!r}")
+
+
+def team(library: object) -> tuple[int, int, int] | None:
+    """Return where OpenMP's functions are by which code of another compiler runs on the threads that MXNet has.
+
+    Parameters
+    ----------
+    library : ctypes.CDLL
+        MXNet's library, through which that of OpenMP is found.
+
+    Returns
+    -------
+    (int, int, int), optional
+        The addresses of ``GOMP_parallel``, which has every thread of the calling thread's team call a function, and
+        of the two that tell such a thread its number and the size of the team. None from another OpenMP than libgomp.
+    """
+    names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+    try:
+        parallel, thread, n_threads = (ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in names)
+    except AttributeError:
+        return None
+    return parallel or 0, thread or 0, n_threads or 0
 
 
 def check(library: object) -> None:

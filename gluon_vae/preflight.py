@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,6 +12,8 @@ from pathlib import Path
 
 from mxnet.gluon import HybridBlock
 from mxnet.name import NameManager
+
+from .machine import memory
 
 PARAMETER_BYTES = 4 * 4  # float32: a parameter, its gradient and Adam's two moments
 LAYER_BYTES = 4096  # the objects of a layer in the encoder and one in the decoder take more
@@ -73,50 +74,6 @@ def check_folder(folder: Path, names: Sequence[str], to_read: Sequence[str] = ()
     for path in (folder / name for name in to_read):
         with suppress(FileNotFoundError):
             path.open("rb").close()
-
-
-def memory(root: Path = Path("/")) -> float:
-    """Return how many bytes this process can have at most: infinity where the system does not tell.
-
-    That is the least of memory with swap, of what its control groups grant, and of its own limits (``ulimit``).
-    """
-    limits = [resource.getrlimit(which)[0] for which in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
-    bounds: list[float] = [limit for limit in limits if limit != resource.RLIM_INFINITY]
-    sizes = dict(line.partition(":")[::2] for line in _lines(root / "proc/meminfo"))
-    if "MemTotal" in sizes:
-        total, swap = (1024 * int(sizes.get(name, "0").split()[0]) for name in ("MemTotal", "SwapTotal"))
-        bounds += [total + swap, *(_granted(folder, swap) for folder in _control_groups(root))]
-    return min(bounds, default=math.inf)
-
-
-def _granted(folder: Path, swap: float) -> float:
-    """Return what a control group, of the first or second version, grants in memory and swap."""
-
-    def limit(name: str) -> float:
-        text = "".join(_lines(folder / name))
-        return int(text) if text.isdigit() else math.inf
-
-    in_memory = min(limit("memory.max"), limit("memory.limit_in_bytes"))
-    return min(in_memory + min(swap, limit("memory.swap.max")), limit("memory.memsw.limit_in_bytes"))
-
-
-def _control_groups(root: Path) -> list[Path]:
-    """Return the folders of the control groups that this process is in, each with all those around it."""
-    folders = []
-    for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        if controllers == "" or "memory" in controllers.split(","):
-            top = root / "sys/fs/cgroup" / ("memory" if controllers else "")
-            inner = top / path.lstrip("/")
-            folders += [folder for folder in (inner, *inner.parents) if folder.is_relative_to(top)]
-    return folders
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return []
 
 
 def _n_parameters(net: HybridBlock) -> int:

@@ -23,6 +23,9 @@ def begin() -> None:
     if not _runs_the_command_line():
         return
     _occupy_closed_descriptors()
+    from . import openmp
+
+    openmp.choose(sys.argv[1:])
     # Pictures go to files: no window, and no way of drawing that the environment names and nobody installed.
     os.environ["MPLBACKEND"] = "agg"
     sys.excepthook = _explain

@@ -1,5 +1,7 @@
 """Adam: the compiled update against MXNet's operator, and what it does with the memory that it is lent."""
 
+import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -287,6 +289,43 @@ def test_the_rule_run_by_python_is_the_compiled_update():
     for ours, reference in ((net.weight.data().asnumpy(), weight), (moments["weight/mean"], mean)):
         np.testing.assert_allclose(ours.ravel(), reference, rtol=1e-12)
     np.testing.assert_allclose(moments["weight/square"].ravel(), square, rtol=1e-12)
+
+
+SHARED = """
+import hashlib
+import numpy as np
+import gluon_vae
+from gluon_vae import compiled_adam, openmp
+from gluon_vae.adam import Adam
+from mxnet import gluon, nd, random
+
+if {alone}:
+    openmp.team = lambda library: None
+random.seed(0)
+net = gluon.nn.HybridSequential()
+net.add(*(gluon.nn.Dense(n) for n in (1, 2, 7, 300)))  # fewer numbers than threads, and more
+net.initialize()
+net(nd.zeros((5, 11)))
+optimizer = Adam(net)
+assert len(compiled_adam._compiled(*{key})) == (1 if {alone} else 2)
+for i in range(3):
+    for gradient in optimizer.gradients().values():
+        gradient[:] = nd.array(np.random.default_rng(i).standard_normal(gradient.shape))
+    optimizer.step(0.01, 5)
+values = [array.asnumpy().tobytes() for array in optimizer.weights().values()]
+print(hashlib.md5(b"".join(values + [array.tobytes() for array in optimizer.moments().values()])).hexdigest())
+"""
+
+
+def test_threads_that_share_an_update_leave_nothing_out():
+    key = "(__import__('gluon_vae').adam.rule, (1 - 0.9, 1 - 0.999, 1e-8), np.float32)"
+    outcomes = set()
+    for n_threads, alone in ((1, False), (2, False), (3, False), (1, True)):
+        command = [sys.executable, "-c", SHARED.format(alone=alone, key=key)]
+        environment = os.environ | {"OMP_NUM_THREADS": str(n_threads)}
+        result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=True)
+        outcomes.add(result.stdout)
+    assert len(outcomes) == 1
 
 
 def test_without_numba_there_is_nothing_compiled(monkeypatch):

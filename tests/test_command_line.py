@@ -183,9 +183,11 @@ def test_a_run_is_the_same_whatever_the_machine_is_set_to(plain, tmp_path):
     out = os.fsencode(tmp_path) + b"/\xff\xfe"
     environment = {"MPLBACKEND": "absent", "PYTHONIOENCODING": "ascii:strict", "LC_ALL": "C", "PYTHONUTF8": "0"}
     environment = os.environ | environment | {"PYTHONCOERCECLOCALE": "0"}
+    environment.pop("OMP_NUM_THREADS", None)  # one thread is what the command line itself takes for a dense model
     command = [sys.executable, "-m", "gluon_vae", *QUICK, "--seed", "3", "--out", out]
     result = subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment, timeout=600)
     assert result.returncode == 0, result.stderr
+    assert b"on cpu(0), OMP_NUM_THREADS=1\n" in result.stdout
     assert result.stdout.decode("ascii").split("\n")[1] == plain.result.stdout.split("\n")[1].replace("±", "+/-")
     assert b"\\udcff\\udcfe" in result.stdout
     for name in PICTURES | {"model.params"}:

@@ -100,6 +100,26 @@ def test_settings_that_are_harmless_are_not_refused(settings):
     assert float(result.stdout) == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "environment", "threads", "policy"),
+    [
+        ([], {}, "1", "passive"),
+        (["--model", "vae", "--out", "conv"], {}, "1", "passive"),
+        (["--seed", "1", "--model", "conv"], {}, "6", "passive"),
+        (["--model=conv"], {"OMP_WAIT_POLICY": "active"}, "6", "active"),
+        (["--model", "conv"], {"OMP_NUM_THREADS": "3"}, "3", None),
+        (["--model", "conv", "--workers", "2"], {}, None, None),  # among which the launcher divides the cores
+        (["--workers=2"], {}, None, None),
+    ],
+)
+def test_the_command_line_chooses_what_nobody_has_set(arguments, environment, threads, policy, monkeypatch):
+    monkeypatch.setattr(os, "environ", environment)
+    monkeypatch.setattr(openmp, "cores", lambda: 6)
+    openmp.choose(arguments)
+    assert environment.get("OMP_NUM_THREADS") == threads
+    assert environment.get("OMP_WAIT_POLICY") == policy
+
+
 def test_what_the_environment_says_stays(monkeypatch):
     monkeypatch.setenv(openmp.PARALLEL_SIZE, "1000")
     openmp.prepare()
