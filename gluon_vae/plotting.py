@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from scipy.stats import norm
 
 from . import checks
@@ -192,19 +193,13 @@ def plot_latent(
         raise ValueError(f"mu must be 2-D codes of shape (n, 2), got {mu.shape}; a scatter needs n_latent = 2")
     labels = checks.labels("labels", labels, len(mu))
     points = norm.cdf(mu) if uniform else mu
-    size = float(np.clip(20_000 / len(points), 3, 20))
+    size = float(np.clip(12_000 / len(points), 3, 20))
+    colors = np.array(DIGIT_COLORS)[labels]
     # In a vector picture every point is a shape; many are kept as pixels.
-    style: dict[str, Any] = {
-        "s": size,
-        "alpha": 0.75,
-        "linewidths": 0,
-        "clip_on": False,
-        "rasterized": len(points) > MAX_SHAPES,
-    }
+    rasterized = len(points) > MAX_SHAPES
+    x, y = points.T
+    ax.scatter(x, y, s=size, c=colors, alpha=0.75, linewidths=0, clip_on=False, rasterized=rasterized)
     digits = np.unique(labels)
-    for digit in digits:
-        of_digit = points[labels == digit]
-        ax.scatter(of_digit[:, 0], of_digit[:, 1], color=DIGIT_COLORS[digit], label=str(digit), **style)
     medians = np.array([np.median(points[labels == digit], axis=0) for digit in digits])
     low, high = (np.zeros(2), np.ones(2)) if uniform else (points.min(axis=0), points.max(axis=0))
     distance = 0.085 * (high - low).max()
@@ -217,13 +212,8 @@ def plot_latent(
         ax.set(xlim=(0, 1), ylim=(0, 1))
     ax.set_title(title or ("Posterior means through norm.cdf" if uniform else "Posterior means"))
     if legend:
-        ax.legend(
-            title="digit",
-            loc="center left",
-            bbox_to_anchor=(1.01, 0.5),
-            frameon=False,
-            markerscale=(50 / size) ** 0.5,
-        )
+        dots = [Line2D([], [], marker="o", ls="", ms=7, mew=0, color=DIGIT_COLORS[digit]) for digit in digits]
+        ax.legend(dots, map(str, digits), title="digit", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
