@@ -96,7 +96,7 @@ def save_figures(
         draw = [partial(plotting.plot_latent, mu, data.y_test, **options) for options in planes]
         picture("latent.png", (12.5 if is_vae else 6.5, 5.6), *draw)
     if "latent_grid.png" in wanted:
-        nodes, ticks = latent_grid(20)
+        nodes, ticks = latent_grid(20, n_sigma=3)
         images = generate(net, nodes)
         picture("latent_grid.png", (7.4, 7.6), lambda ax: plotting.plot_latent_grid(images, ticks, ax))
     return [folder / name for name in wanted]

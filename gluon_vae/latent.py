@@ -176,17 +176,19 @@ def prior_draws(n: int, n_latent: int, seed: int = 0) -> np.ndarray:
     return rng.standard_normal(shape, dtype=np.float32)
 
 
-def latent_grid(n: int = 20, n_sigma: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+def latent_grid(n: int = 20, n_sigma: float | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Lay an n x n grid over the 2-D latent plane, each step the same share of the prior.
 
-    The coordinates are ``norm.ppf`` of n equally spaced probabilities between those of -n_sigma and
-    n_sigma, so that the nodes lie as densely as the prior's mass. See chapter 1.
+    Without ``n_sigma`` the prior is cut into n * n cells of equal probability, and a node is the middle of its cell,
+    at ``norm.ppf((i + 1/2) / n)``: every tile of a picture of them stands for as much of the prior as any other. With
+    it the coordinates are ``norm.ppf`` of n equally spaced probabilities between those of -n_sigma and n_sigma: the
+    outermost nodes show the rim, and take more room than it has probability. See chapter 1.
 
     Parameters
     ----------
     n : int
         Nodes along each axis.
-    n_sigma : float
+    n_sigma : float, optional
         Where the outermost nodes lie, in standard deviations of the prior.
 
     Returns
@@ -201,14 +203,18 @@ def latent_grid(n: int = 20, n_sigma: float = 3.0) -> tuple[np.ndarray, np.ndarr
     ValueError
         If an argument is not as described; the message names it.
     """
-    n, n_sigma = checks.positive_int("n", n), checks.positive_number("n_sigma", n_sigma)
-    if n_sigma > MAX_SIGMA:
+    n, n_sigma = checks.positive_int("n", n), checks.optional(checks.positive_number)("n_sigma", n_sigma)
+    # One half, and its mirror image: near 1, probabilities are too coarse.
+    i = np.arange(n // 2)
+    if n_sigma is None:
+        lower = norm.ppf((i + 0.5) / n)
+    elif n_sigma <= MAX_SIGMA:
+        tail = norm.cdf(-n_sigma)
+        lower = norm.ppf(tail + (1 - 2 * tail) * i / max(1, n - 1))
+    else:
         raise ValueError(
             f"n_sigma must be at most {MAX_SIGMA}, beyond which a float64 has no probability, got {n_sigma}"
         )
-    # One half, and its mirror image: near 1, probabilities are too coarse.
-    tail = norm.cdf(-n_sigma)
-    lower = norm.ppf(tail + (1 - 2 * tail) * np.arange(n // 2) / max(1, n - 1))
     ticks = np.concatenate([lower, np.zeros(n % 2), -lower[::-1]])
     z1, z2 = np.meshgrid(ticks, ticks[::-1])
     return np.stack([z1.ravel(), z2.ravel()], axis=1).astype(np.float32), ticks

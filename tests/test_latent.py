@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import N_OUTPUT, N, every_model, labels, make
-from scipy.stats import norm
+from scipy.stats import chisquare, norm
 
 from gluon_vae import arrays, encode, generate, latent_grid, pixel_variance, prior_draws, reconstruct
 
@@ -54,8 +54,20 @@ def test_prior_draws_are_standard_normal_and_repeatable():
     assert (prior_draws(20_000, 2, seed=4) != z).any()
 
 
-def test_latent_grid_steps_hold_equal_prior_probability():
+def test_latent_grid_nodes_are_the_middles_of_cells_of_equal_prior_probability():
     z, ticks = latent_grid(20)
+    assert z.shape == (400, 2)
+    edges = norm.ppf(np.linspace(0, 1, 21))
+    assert (np.searchsorted(edges, ticks) == np.arange(1, 21)).all()  # one to a cell
+    below, above = norm.cdf(ticks) - norm.cdf(edges[:-1]), norm.cdf(edges[1:]) - norm.cdf(ticks)
+    np.testing.assert_allclose(below, above)
+    draws = norm.cdf(prior_draws(200_000, 2))
+    counts, *_ = np.histogram2d(*draws.T, bins=norm.cdf(edges))
+    assert chisquare(counts.ravel()).pvalue > 0.001
+
+
+def test_latent_grid_reaches_as_far_as_asked_in_steps_of_equal_prior_probability():
+    z, ticks = latent_grid(20, n_sigma=3)
     assert z.shape == (400, 2)
     assert ticks[[0, -1]] == pytest.approx([-3, 3])
     shares = np.diff(norm.cdf(ticks))

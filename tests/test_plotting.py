@@ -83,6 +83,29 @@ def test_plot_latent_shows_every_digit(ax, uniform):
         assert 0 <= points.min() <= points.max() <= 1
 
 
+@pytest.mark.parametrize("uniform", [False, True])
+@pytest.mark.parametrize("spread", [1.0, 1e-3])
+def test_plot_latent_sets_the_names_of_digits_apart_and_inside(ax, uniform, spread):
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) % 10
+    mu = np.where((labels == 1)[:, None], [-5, 0], spread * rng.normal(size=(300, 2)))
+    mu[labels == 0] = 3 * rng.normal(size=(30, 2))
+    plotting.plot_latent(mu, labels, ax, uniform=uniform, legend=False)
+    assert ax.get_legend() is None
+    places = np.array([text.xy for text in ax.texts])
+    assert [text.get_text() for text in ax.texts] == list("0123456789")
+    ax.figure.canvas.draw()
+    assert ((places > [ax.get_xlim()[0], ax.get_ylim()[0]]) & (places < [ax.get_xlim()[1], ax.get_ylim()[1]])).all()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_plot_latent_keeps_many_points_as_pixels(ax):
+    for n in (500, 510):
+        plotting.plot_latent(np.random.default_rng(0).normal(size=(n, 2)), np.arange(n) % 10, ax)
+        assert ax.collections[-1].get_rasterized() == (n > 500)
+
+
 @pytest.mark.parametrize(
     ("mu", "labels", "words"),
     [
@@ -109,7 +132,26 @@ def test_plot_latent_grid_puts_a_node_at_its_coordinates(ax):
     column = left + (columns.mean() + 0.5) / sheet.shape[1] * (right - left)
     row = top - (rows.mean() + 0.5) / sheet.shape[0] * (top - bottom)
     np.testing.assert_allclose([ticks[round(column)], ticks[round(row)]], z[bright], rtol=1e-6)
-    assert [t.get_text() for t in ax.get_xticklabels()] == [f"{t:.1f}" for t in ticks]
+    for place, name in zip(ax.get_xticks(), ax.get_xticklabels()):
+        assert np.interp(place, np.arange(5), ticks) == pytest.approx(float(name.get_text()))
+
+
+@pytest.mark.parametrize(
+    ("ticks", "names"),
+    [
+        (latent_grid(20)[1], ["-1.5", "-1", "-0.5", "0", "0.5", "1", "1.5"]),
+        (latent_grid(20, n_sigma=3)[1], ["-3", "-1", "-0.5", "0", "0.5", "1", "3"]),
+        (np.linspace(-40, 40, 9), ["-40", "-30", "-20", "-10", "0", "10", "20", "30", "40"]),
+        (np.arange(5.0), ["0", "1", "2", "3", "4"]),
+        (np.array([0.31, 0.33]), ["0.31", "0.33"]),
+        (np.array([1.0, -1.0]), ["1", "-1"]),
+        (np.array([-0.0]), ["0"]),
+    ],
+)
+def test_a_latent_grid_is_labelled_at_round_coordinates(ax, ticks, names):
+    plotting.plot_latent_grid(np.zeros((len(ticks) ** 2, 4)), ticks, ax)
+    for axis in (ax.xaxis, ax.yaxis):
+        assert [label.get_text() for label in axis.get_ticklabels()] == names
 
 
 def test_plot_latent_grid_refuses_another_number_of_images(ax):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from conftest import N_LATENT, N_OUTPUT, make
+from scipy.stats import norm
 
 import gluon_vae
 from gluon_vae import adam, arrays, compiled_adam, plotting
@@ -283,12 +284,15 @@ def test_a_network_that_cannot_be_traced_is_called_all_the_same(x):
     np.testing.assert_allclose(gluon_vae.encode(net, x), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("n", "n_sigma"), [(1, 3), (2, 9), (3, 9), (20, 3), (21, 37), (4, 0.1)])
+@pytest.mark.parametrize(
+    ("n", "n_sigma"), [(1, 3), (2, 9), (3, 9), (20, 3), (21, 37), (4, 0.1), (1, None), (2, None), (9, None)]
+)
 def test_the_grid_is_symmetric_finite_and_as_wide_as_asked(n, n_sigma):
     z, ticks = gluon_vae.latent_grid(n, n_sigma)
     assert np.isfinite(z).all()
     np.testing.assert_array_equal(ticks, -ticks[::-1])
-    np.testing.assert_allclose(ticks[-1], n_sigma if n > 1 else 0, rtol=1e-12)
+    widest = norm.ppf(1 - 0.5 / n) if n_sigma is None else n_sigma
+    np.testing.assert_allclose(ticks[-1], widest if n > 1 else 0, rtol=1e-12)
     assert (np.diff(ticks) > 0).all()
 
 
