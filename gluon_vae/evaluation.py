@@ -63,7 +63,7 @@ def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: i
 
     E_q[log p(x|z)] - KL(q(z|x) || p(z)) (Kingma and Welling 2014, equation 7): a lower bound of
     log p(x); higher is better. The KL counts once, whatever weight ``beta`` the training gave it.
-    See chapters 1, 3, 8 and 9.
+    See chapters 1, 2, 3, 8 and 9.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def log_likelihood(
 
     ``log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)`` with K = ``n_samples`` (Burda et al. 2016, arXiv
     1509.00519, equation 8). Its expectation is a lower bound of log p(x) that rises with K: the
-    ELBO at K = 1, log p(x) in the limit. See chapters 6 and 8.
+    ELBO at K = 1, log p(x) in the limit. See chapters 2, 6 and 8.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ class Gaussian(HybridBlock):
 
     Calling it maps logits and images to the negative log-density, (batch,) nats per image, with all
     constants. A learned variance stays above ``min_std ** 2``: where pixels never vary, the density
-    has no upper bound. See chapter 11.
+    has no upper bound. See chapters 2 and 11.
 
     Parameters
     ----------
