@@ -207,7 +207,7 @@ def test_notebook_was_executed_top_to_bottom(path):
     cells = code_cells(path)
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell["outputs"]]
-    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert any({"image/png", "image/svg+xml"} & set(output.get("data", {})) for output in outputs)
     assert not [output for output in outputs if output["output_type"] == "error"]
     assert not [output for output in outputs if "Warning" in "".join(output.get("text", []))]
 
