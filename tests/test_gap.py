@@ -39,13 +39,26 @@ def test_gaussians_have_the_density_the_noise_and_the_score_of_their_draws(rng):
     mean, scale = rng.standard_normal((N_IMAGES, N_LATENT)), rng.uniform(0.3, 2, (N_IMAGES, N_LATENT))
     q = gap.Gaussians(mean, scale, lower)
     eps = rng.standard_normal((5, N_IMAGES, N_LATENT))
-    z, log_pdf, score = q.at(eps), q.log_pdf(eps), q.score(eps)
-    np.testing.assert_allclose(q.noise(z[2]), eps[2])
+    z, score = q.at(eps), q.score(eps)
+    log_pdf = q.log_pdf(z)
+    np.testing.assert_allclose(q.noise(z), eps)
     for n in range(N_IMAGES):
         factor = np.diag(scale[n]) @ (np.eye(N_LATENT) + lower[n])
         density = multivariate_normal(mean[n], factor @ factor.T)
         np.testing.assert_allclose(log_pdf[:, n], density.logpdf(z[:, n]))
         np.testing.assert_allclose(score[:, n], np.linalg.solve(density.cov, (z[:, n] - mean[n]).T).T)
+
+
+def test_a_mixture_has_the_density_of_its_draws(rng):
+    parts = [gap.Gaussians.diagonal(np.full((1, 1), m), np.full((1, 1), s)) for m, s in ((0.0, 1), (3, 0.5), (-4, 2))]
+    q = gap.Mixture(parts)
+    z = np.linspace(-20, 20, 4001)[:, None, None]
+    density = np.exp(q.log_pdf(z))[:, 0]
+    np.testing.assert_allclose(density.sum() * 0.01, 1, atol=1e-6)
+    draws = q.draws(40_000, rng)[:, 0, 0]
+    for power in (1, 2):
+        expected = (density * z[:, 0, 0] ** power).sum() * 0.01
+        assert abs((draws**power).mean() - expected) < 5 * (draws**power).std() / 200
 
 
 def test_the_ascents_find_the_posterior_and_the_best_diagonal_gaussian(rng):
