@@ -33,9 +33,9 @@ from mxnet.gluon import HybridBlock
 RECORD = Path(__file__).parent / "results" / "gap.json"
 LATENT, SEEDS = (2, 5, 10, 20), (0, 1, 2, 3, 4)
 N_HIDDEN, N_LAYERS, N_EPOCHS = 200, 2, 20
-N_IMAGES = 40  # of every kind
+N_IMAGES = 30  # of every kind
 SCOUT_STEPS, SCOUT_DRAWS = 100, 4  # from each start
-CLIMB_STEPS, CLIMB_DRAWS = 150, 8  # from the best of them
+CLIMB_STEPS, CLIMB_DRAWS = 200, 8  # from the best of them
 RATE = 0.05  # Adam's, at the start of every ascent
 ELBO_DRAWS = 200
 WEIGHTS, WIDER = 1500, 1.2  # draws for log p(x), and by which factor the Gaussians they come from are wider
@@ -113,14 +113,16 @@ def log_ratios(net: HybridBlock, x: np.ndarray, q: Gaussians, n_draws: int, rng:
 
 
 class Mixture(NamedTuple):
-    """One mixture of Gaussians per image, the first of them with half of the weight."""
+    """One mixture of Gaussians per image: the first with the weight ``first``, the others with equal ones."""
 
     parts: list[Gaussians]
+    first: float
 
     def draws(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draw codes, (n, n_images, n_latent), from every part by its weight."""
-        half, rest = n // 2, (n - n // 2) // (len(self.parts) - 1)
-        sizes = [half] + [rest] * (len(self.parts) - 1)
+        n_others = len(self.parts) - 1
+        rest = round((1 - self.first) * n / n_others)
+        sizes = [n - n_others * rest] + [rest] * n_others
         return np.concatenate(
             [q.at(rng.standard_normal((size, *q.mean.shape))) for q, size in zip(self.parts, sizes)]
         )
@@ -128,7 +130,7 @@ class Mixture(NamedTuple):
     def log_pdf(self, z: np.ndarray) -> np.ndarray:
         """Return the log-density at z, (k, n)."""
         others = logsumexp([q.log_pdf(z) for q in self.parts[1:]], axis=0) - np.log(len(self.parts) - 1)
-        return np.logaddexp(self.parts[0].log_pdf(z), others) - np.log(2)
+        return np.logaddexp(np.log(self.first) + self.parts[0].log_pdf(z), np.log(1 - self.first) + others)
 
 
 def ascend(
@@ -193,7 +195,7 @@ def measure(net: HybridBlock, x: np.ndarray, codes: np.ndarray, seed: int) -> tu
         which of the ``starts`` was the best, ``start``. And by how much the two ascents still rose from the third
         quarter of their steps to the last, on average over the images: ``rise``.
     Mixture
-        What the draws for ``log_p`` came from.
+        The best Gaussian of each image, and with a tenth of the weight the ends of the first ascents.
     """
     rng = np.random.default_rng(seed)
     first, *others = starts(net, x, codes)
@@ -208,7 +210,7 @@ def measure(net: HybridBlock, x: np.ndarray, codes: np.ndarray, seed: int) -> tu
     rises = [s[-quarter:].mean() - s[-2 * quarter : -quarter].mean() for s in (steps_diagonal, steps_full)]
     # A posterior may have more modes than one: the ends of the other ascents take part.
     ends = [Gaussians(*(part[i * len(x) : (i + 1) * len(x)] for part in scouts)) for i in range(3)]
-    proposal = Mixture([q._replace(scale=WIDER * q.scale) for q in (full, *ends)])
+    proposal = Mixture([q._replace(scale=WIDER * q.scale) for q in (full, *ends)], 0.5)
     z = proposal.draws(WEIGHTS, rng)
     weights = log_joint(net, x, z) - proposal.log_pdf(z)
     log_p = logsumexp(weights, axis=0) - np.log(len(z))
@@ -217,7 +219,9 @@ def measure(net: HybridBlock, x: np.ndarray, codes: np.ndarray, seed: int) -> tu
     for name, q in (("encoder", first), ("diagonal", diagonal), ("full", full)):
         result[name] = log_ratios(net, x, q, ELBO_DRAWS, rng).mean(axis=0)
     rounded = {name: [round(float(value), 3) for value in values] for name, values in result.items()}
-    return rounded | {"start": start.tolist(), "rise": [round(float(rise), 3) for rise in rises]}, proposal
+    return rounded | {"start": start.tolist(), "rise": [round(float(rise), 3) for rise in rises]}, Mixture(
+        [full, *ends], 0.9
+    )
 
 
 def run(n_latent: int, seed: int, data: gluon_vae.data.Mnist) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_gaussians_have_the_density_the_noise_and_the_score_of_their_draws(rng):
 
 def test_a_mixture_has_the_density_of_its_draws(rng):
     parts = [gap.Gaussians.diagonal(np.full((1, 1), m), np.full((1, 1), s)) for m, s in ((0.0, 1), (3, 0.5), (-4, 2))]
-    q = gap.Mixture(parts)
+    q = gap.Mixture(parts, 0.6)
     z = np.linspace(-20, 20, 4001)[:, None, None]
     density = np.exp(q.log_pdf(z))[:, 0]
     np.testing.assert_allclose(density.sum() * 0.01, 1, atol=1e-6)
