@@ -33,9 +33,9 @@ from mxnet.gluon import HybridBlock
 RECORD = Path(__file__).parent / "results" / "gap.json"
 LATENT, SEEDS = (2, 5, 10, 20), (0, 1, 2, 3, 4)
 N_HIDDEN, N_LAYERS, N_EPOCHS = 200, 2, 20
-N_IMAGES = 30  # of every kind
+N_IMAGES = 24  # of every kind
 SCOUT_STEPS, SCOUT_DRAWS = 100, 4  # from each start
-CLIMB_STEPS, CLIMB_DRAWS = 200, 8  # from the best of them
+CLIMB_STEPS, CLIMB_DRAWS = 150, 8  # from the best of them
 RATE = 0.05  # Adam's, at the start of every ascent
 ELBO_DRAWS = 200
 WEIGHTS, WIDER = 1500, 1.2  # draws for log p(x), and by which factor the Gaussians they come from are wider
