@@ -226,6 +226,14 @@ def test_notebook_keeps_the_pace_and_opens_and_closes_alike(path):
         assert any(text.startswith(heading) for text in prose), heading
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_chapter_in_the_style_of_the_course_keeps_vectors_and_a_small_file(path):
+    text = path.read_text()
+    has_style = "use_course_style()" in text
+    assert ("image/png" in text) != has_style
+    assert path.stat().st_size < (2e6 if has_style else 4e6)
+
+
 @pytest.mark.parametrize("path", [*NOTEBOOKS, ROOT / "README.md"], ids=lambda p: p.stem)
 def test_links_lead_somewhere(path):
     text = path.read_text()
