@@ -225,9 +225,10 @@ def _apart(places: np.ndarray, distance: float, low: np.ndarray, high: np.ndarra
     a crowd they may end nearer.
     """
     low, high = np.minimum(low, (low + high) / 2), np.maximum(high, (low + high) / 2)
-    places = places + 1e-3 * distance * np.arange(len(places))[:, None]  # equal ones have a direction to leave in
+    angles = np.arange(len(places))
+    aside = 1e-3 * distance * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     for _ in range(100):
-        places = np.clip(places, low, high)
+        places = np.clip(places, low, high) + aside  # equal ones, in a corner too, have a direction to leave in
         steps = places[:, None] - places
         between = np.hypot(steps[..., 0], steps[..., 1]) + np.diag(np.full(len(places), np.inf))
         if between.min(initial=np.inf) >= 0.99 * distance:

@@ -100,6 +100,15 @@ def test_plot_latent_sets_the_names_of_digits_apart_and_inside(ax, uniform, spre
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
+@pytest.mark.parametrize("digits", [[0, 0], [1e-9, 0], [-4, 0], [3, 3]])
+def test_plot_latent_names_digits_that_lie_on_one_place(digits, ax):
+    mu = np.concatenate([np.tile(np.array(digits, float), (40, 1)), [[1, digits[1]], [2, digits[1]]]])
+    plotting.plot_latent(mu, np.arange(42) % 10, ax)
+    places = np.array([text.xy for text in ax.texts])
+    assert np.isfinite(places).all()
+    assert len(np.unique(places, axis=0)) == 10
+
+
 def test_plot_latent_keeps_many_points_as_pixels(ax):
     for n in (500, 510):
         plotting.plot_latent(np.random.default_rng(0).normal(size=(n, 2)), np.arange(n) % 10, ax)
