@@ -9,6 +9,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from gluon_vae.machine import one_of_each_core
+
 HERE = Path(__file__).parent
 # NumPy is how images reach a peer; what else each needs comes with it.
 PEERS = {
@@ -67,11 +69,7 @@ def confine(n_threads: int) -> list[int]:
         os.environ[f"{name}_NUM_THREADS"] = str(n_threads)
     if not hasattr(os, "sched_setaffinity"):  # macOS
         return []
-    cores: dict[str, int] = {}
-    for cpu in sorted(os.sched_getaffinity(0)):
-        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        cores.setdefault(siblings.read_text() if siblings.exists() else str(cpu), cpu)
-    chosen = list(cores.values())[:n_threads]
+    chosen = one_of_each_core()[:n_threads]
     if len(chosen) < n_threads:
         print(f"{n_threads} threads asked for, but there are {len(chosen)} physical cores", file=sys.stderr)
     os.sched_setaffinity(0, chosen)

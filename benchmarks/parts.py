@@ -253,11 +253,10 @@ def conv(setup: Setup) -> dict[str, Any]:
 def threads(setup: Setup) -> dict[str, Any]:
     """Every model and what is done with it, with one thread and with all."""
     n_warm, n = (1, 3) if setup.quick else (2, 9)
-    counts = {f"{n_threads} threads": n_threads for n_threads in (1, setup.options["threads"])}
+    one, all_ = "one thread", "all threads"
     field = Field()
-    for name, n_threads in counts.items():
-        field.enter(name, lambda: sys.executable, "threads.py", **setup.options | {"threads": n_threads})
-    one, all_ = counts
+    for name, own in ((one, {"threads": 1}), (all_, {})):
+        field.enter(name, lambda: sys.executable, "threads.py", **setup.options | own)
     tasks: dict[str, dict[str, float]] = {}
     with field:
         for task in field.ask("tasks")[one]["tasks"]:

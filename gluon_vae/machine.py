@@ -33,12 +33,19 @@ def cores(root: Path = ROOT) -> int:
     Those that it may run on, two logical processors of one core counted once, or as many as its control groups grant
     the time of.
     """
+    granted = min(map(_granted_cores, _control_groups(root, "cpu")), default=math.inf)
+    return max(1, math.floor(min(len(one_of_each_core(root)), granted)))
+
+
+def one_of_each_core(root: Path = ROOT) -> list[int]:
+    """Return the first logical processor of every physical core that this process may run on."""
     everywhere = range(os.cpu_count() or 1)
     processors = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else everywhere  # the latter on macOS
     topology = root / "sys/devices/system/cpu"
-    physical = {_text(topology / f"cpu{n}/topology/thread_siblings_list").strip() or n for n in processors}
-    granted = min(map(_granted_cores, _control_groups(root, "cpu")), default=math.inf)
-    return max(1, math.floor(min(len(physical), granted)))
+    first: dict[str, int] = {}
+    for n in sorted(processors):
+        first.setdefault(_text(topology / f"cpu{n}/topology/thread_siblings_list").strip() or str(n), n)
+    return list(first.values())
 
 
 def _granted_memory(folder: Path, swap: float) -> float:

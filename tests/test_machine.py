@@ -76,9 +76,11 @@ def test_a_process_is_granted_the_cores_that_it_may_run_on(tmp_path, monkeypatch
     write(tmp_path, PAIRS)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 3}, raising=False)
     assert machine.cores(tmp_path) == 1
+    assert machine.one_of_each_core(tmp_path) == [1]
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     assert machine.cores(tmp_path) == 2
+    assert machine.one_of_each_core(tmp_path) == [0, 1]
 
 
 def test_what_is_found_here_is_plausible():
