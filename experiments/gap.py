@@ -24,6 +24,8 @@ import numpy as np
 from scipy.special import logsumexp
 
 import gluon_vae
+from gluon_vae.adam import BETA1, BETA2
+from gluon_vae.run import Run
 from gluon_vae.storage import replacing
 
 import mxnet as mx
@@ -36,7 +38,7 @@ N_HIDDEN, N_LAYERS, N_EPOCHS = 200, 2, 20
 N_IMAGES = 24  # of every kind
 SCOUT_STEPS, SCOUT_DRAWS = 100, 4  # from each start
 CLIMB_STEPS, CLIMB_DRAWS = 150, 8  # from the best of them
-RATE = 0.05  # Adam's, at the start of every ascent
+RUN = Run(learning_rate=0.05)  # of every ascent, whose rate decays as that of a training
 ELBO_DRAWS = 200
 WEIGHTS, WIDER = 1500, 1.2  # draws for log p(x), and by which factor the Gaussians they come from are wider
 
@@ -160,8 +162,7 @@ def ascend(
         loss.backward()
         log_p = log_p.asnumpy().reshape(n_draws, -1) - 0.5 * z.shape[2] * np.log(2 * np.pi)
         values.append((log_p - q.log_pdf(q.at(eps))).mean(axis=0))
-        decay = 0.02 + 0.49 * (1 + np.cos(np.pi * (step - 1) / n_steps))
-        rate = RATE * decay * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        rate = RUN.rate((step - 1) / n_steps) * np.sqrt(1 - BETA2**step) / (1 - BETA1**step)
         for parameter, (mean, square) in zip(free, adam):
             nd.adam_update(parameter, parameter.grad, mean, square, out=parameter, lr=rate)
     mean, log_scale, lower = (parameter.asnumpy().astype(float) for parameter in free)
