@@ -10,9 +10,9 @@ To read the package, begin with the loss and follow the data:
 6. ``contract``: what all of that asks of a model of your own
 
 The rest is for machines: ``arrays``, ``checks``, ``checkpoint`` with ``archive``, ``metadata`` and ``reading``,
-``storage``, ``distributed``, ``launcher``, ``compiled_adam``, ``generator``, ``preflight``, ``process``, ``streams``,
-``roles``, ``openmp``, ``machine``, ``compatibility``, ``install_mxnet``; ``divergences``, ``diagrams`` and
-``docstrings`` stand alone.
+``storage``, ``distributed``, ``launcher``, ``compiled_adam``, ``generator``, ``options``, ``preflight``, ``process``,
+``streams``, ``roles``, ``openmp``, ``machine``, ``compatibility``, ``install_mxnet``; ``divergences``, ``diagrams``
+and ``docstrings`` stand alone.
 """
 
 # ruff: noqa: E402

@@ -16,6 +16,7 @@ from PIL import Image
 import gluon_vae
 from gluon_vae import __main__ as command_line
 from gluon_vae import checkpoint, figures, launcher, preflight
+from gluon_vae.options import MODELS
 
 import mxnet as mx
 from mxnet import nd
@@ -108,7 +109,7 @@ def test_every_model_is_trained_by_name_rebuilt_from_its_checkpoint_and_the_same
     files = {"checkpoint", "model.params", "history.json", "reconstructions.png"}
     assert {path.name for path in out.iterdir()} == files | pictures
     net = gluon_vae.load(out / "checkpoint")
-    assert type(net) is command_line.MODELS[model]
+    assert type(net) is MODELS[model]
     assert net.n_latent == n_latent
     history = json.loads((out / "history.json").read_text())
     printed = capsys.readouterr().out

@@ -186,7 +186,9 @@ def test_a_second_run_does_nothing(library, tmp_path):
     before = library.stat()
     make_patchelf(tmp_path / "bin", "#!/bin/sh\nexit 1\n")
     install_mxnet.relink(library)
-    assert library.stat() == before
+    after = library.stat()
+    # The time of access moves on where the library is read.
+    assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
 
 
 @pytest.mark.parametrize("content", [b"\0libopenblas.so.0\0", b"\0libcblas.so.3\0"])

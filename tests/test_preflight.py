@@ -2,20 +2,19 @@
 
 import pytest
 
-from gluon_vae import __main__ as command_line
-from gluon_vae import preflight
+from gluon_vae import options, preflight
 
 from mxnet.name import NameManager
 
 
 @pytest.mark.parametrize("n_layers", [1, 2, 5])
-@pytest.mark.parametrize("model", command_line.MODELS)
+@pytest.mark.parametrize("model", options.MODELS)
 def test_the_memory_that_a_model_needs_is_known_without_building_it(model, n_layers, monkeypatch):
-    options = ["--model", model, "--n-hidden", "7", "--likelihood", "gaussian"]
-    args = command_line.build_parser().parse_args(options)
+    given = ["--model", model, "--n-hidden", "7", "--likelihood", "gaussian"]
+    args = options.build_parser().parse_args(given)
 
     def build(n):
-        return command_line.build_model(args, n)
+        return options.build_model(args, n)
 
     if model == "conv":
         n_layers = 1
@@ -33,4 +32,4 @@ def test_the_memory_that_a_model_needs_is_known_without_building_it(model, n_lay
 
 
 def test_a_model_of_the_command_line_fits_into_this_machine():
-    preflight.check_memory(lambda n: command_line.MODELS["vae"](n_layers=n), 2)
+    preflight.check_memory(lambda n: options.MODELS["vae"](n_layers=n), 2)

