@@ -113,7 +113,7 @@ def load_mnist(source: str | os.PathLike[str] = "sample", *, flat: bool = True) 
 def binarize(x: np.ndarray, seed: int = 0) -> np.ndarray:
     """Draw each pixel from a Bernoulli distribution with its grey value as probability.
 
-    See chapter 11.
+    See chapter 12.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ MAX_SIGMA = 37
 def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
     """Map images to posterior means, or to the codes of a plain autoencoder.
 
-    See chapters 4 and 14.
+    See chapters 4 and 17.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
 def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", seed: int | None = 0) -> np.ndarray:
     """Decode latent codes to images.
 
-    See chapters 1, 6 and 11.
+    See chapters 1, 6 and 12.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", s
 def pixel_variance(net: HybridBlock, z: Any, y: Any = None) -> np.ndarray:
     """Compute the variance of each pixel under p(x|z).
 
-    See chapter 11.
+    See chapter 12.
 
     Parameters
     ----------

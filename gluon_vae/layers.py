@@ -40,7 +40,7 @@ def conv_encoder(side: int, channels: Sequence[int], n_output: int, act_type: st
     """Stack convolutions with kernel 4 and stride 2, each of which halves the picture, and a linear layer.
 
     Maps flat images (batch, side * side) to (batch, n_output). Odd sides are rounded up when they are halved.
-    See chapter 13.
+    See chapter 14.
     """
     checks.one_of("act_type", act_type, ACTIVATIONS)
     *sides, last = _sides(side, len(channels))
@@ -59,7 +59,7 @@ def conv_decoder(
 ) -> nn.HybridSequential:
     """Mirror ``conv_encoder``: a dense layer, then transposed convolutions, each of which doubles the picture.
 
-    Maps (batch, n_latent) to (batch, n_maps * side * side), one map after the other. See chapter 13.
+    Maps (batch, n_latent) to (batch, n_maps * side * side), one map after the other. See chapter 14.
     """
     first, *sides = reversed(_sides(side, len(channels)))
     # MXNet 1.9.1 cannot differentiate a transposed convolution to a single channel (oneDNN finds no
@@ -136,7 +136,7 @@ class Decoder(HybridBlock):
 class Conditioned(HybridBlock):
     """A network that is told a label: it sees its input with the one-hot label appended.
 
-    See chapter 12.
+    See chapter 13.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ class Bernoulli(HybridBlock):
     """Independent Bernoulli pixels: a logit each.
 
     Calling it maps logits and images, (batch, n_output) each, to the negative log-likelihood,
-    (batch,) nats per image. See chapter 11.
+    (batch,) nats per image. See chapter 12.
     """
 
     n_maps = 1  # columns of logits per pixel
@@ -51,7 +51,7 @@ class Gaussian(HybridBlock):
 
     Calling it maps logits and images to the negative log-density, (batch,) nats per image, with all
     constants. A learned variance stays above ``min_std ** 2``: where pixels never vary, the density
-    has no upper bound. See chapters 2 and 11.
+    has no upper bound. See chapters 2 and 12.
 
     Parameters
     ----------

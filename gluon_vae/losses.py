@@ -51,7 +51,7 @@ def gaussian_nll(F: ModuleType, mean: Array, log_var: Array | float, x: Array) -
     """Negative log-density of pixels under independent Gaussians, all constants included.
 
     ``1/2 sum_i [(x_i - mean_i)^2 / exp(log_var_i) + log_var_i + log(2 pi)]`` (Kingma and Welling
-    2014, appendix C.2). A density may exceed 1, so this may be below 0. See chapter 11.
+    2014, appendix C.2). A density may exceed 1, so this may be below 0. See chapter 12.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ class ComposedVAE(Model):
 
         -log p(x|z) + beta KL(q(z|x) || N(0, I)),   z = mu + exp(log_var / 2) * eps,   eps ~ N(0, I)
 
-    with beta = 1 unless another weight is asked for (Higgins et al. 2017). See chapters 1, 2, 7, 9 and 13.
+    with beta = 1 unless another weight is asked for (Higgins et al. 2017). See chapters 1, 2, 7, 9 and 14.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class ConditionalVAE(VAE):
 
     The one-hot label is appended to what the encoder and the decoder see. Called as ``net(x, y)``, it returns
     the negative ELBO of p(x|y), (batch,), in nats per image; ``net.encoder(x, y)`` and ``net.decoder(z, y)``
-    work alone. See chapter 12.
+    work alone. See chapter 13.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ class ConvVAE(ComposedVAE):
     """A VAE whose encoder and decoder are convolutional; images are flat outside of them.
 
     Every level has kernel 4 and stride 2 and halves the picture: 28 pixels to 14, 7 and 4. Calling it on x,
-    (batch, n_output), returns the negative ELBO, (batch,), in nats per image. See chapter 13.
+    (batch, n_output), returns the negative ELBO, (batch,), in nats per image. See chapter 14.
 
     Parameters
     ----------
