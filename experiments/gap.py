@@ -12,27 +12,20 @@ reads the record, experiments/results/gap.json, and measures one entry of it aga
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import re
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from record import Record
 from scipy.special import logsumexp
 
 import gluon_vae
 from gluon_vae.adam import BETA1, BETA2
 from gluon_vae.run import Run
-from gluon_vae.storage import replacing
 
-import mxnet as mx
 from mxnet import autograd, nd
 from mxnet.gluon import HybridBlock
 
-RECORD = Path(__file__).parent / "results" / "gap.json"
 LATENT, SEEDS = (2, 5, 10, 20), (0, 1, 2, 3, 4)
 N_HIDDEN, N_LAYERS, N_EPOCHS = 200, 2, 20
 N_IMAGES = 24  # of every kind
@@ -41,6 +34,13 @@ CLIMB_STEPS, CLIMB_DRAWS = 150, 8  # from the best of them
 RUN = Run(learning_rate=0.05)  # of every ascent, whose rate decays as that of a training
 ELBO_DRAWS = 200
 WEIGHTS, WIDER = 1500, 1.2  # draws for log p(x), and by which factor the Gaussians they come from are wider
+RECORD = Record(
+    "gap",
+    data="bundled sample of grey MNIST: 4000 training images, the first of the 1000 test images",
+    model=f"VAE, {N_LAYERS} hidden layers of {N_HIDDEN}, {N_EPOCHS} epochs",
+    images=N_IMAGES,
+    units="nats per image",
+)
 
 
 class Gaussians(NamedTuple):
@@ -252,43 +252,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="of the trainings (default: all)")
     args = parser.parse_args()
     data = gluon_vae.load_mnist()
-    RECORD.parent.mkdir(exist_ok=True)
     for n_latent in args.latent:
         for seed in args.seeds:
-            record = recorded()
-            if str(seed) in record["runs"].get(str(n_latent), {}):
+            if RECORD.has(n_latent, seed):
                 continue
             result = run(n_latent, seed, data)
-            record["runs"].setdefault(str(n_latent), {})[str(seed)] = result
-            record["runs"] = dict(sorted(record["runs"].items(), key=lambda item: int(item[0])))
-            _write(record)
+            RECORD.add(n_latent, seed, result)
             gap = np.subtract(result["test"]["log_p"], result["test"]["encoder"]).mean()
             print(f"{n_latent}-D, seed {seed}: mean gap {gap:.2f} nats per test image; {result['seconds']} s")
-
-
-def _write(record: dict[str, Any]) -> None:
-    text = json.dumps(record, indent=1, allow_nan=False)
-    lists = re.compile(r"\[([^][{}]*)\]")  # one line each
-    with replacing(RECORD) as temporary:
-        temporary.write_text(lists.sub(lambda m: f"[{' '.join(m[1].split())}]", text) + "\n", encoding="utf-8")
-
-
-def recorded() -> dict[str, Any]:
-    """Return the record, a new one with where its numbers come from if there is none."""
-    if RECORD.exists():
-        return json.loads(RECORD.read_text(encoding="utf-8"))
-    versions = {"python": platform.python_version(), "mxnet": mx.__version__, "numpy": np.__version__}
-    made = {
-        "command": "python experiments/gap.py",
-        "data": "bundled sample of grey MNIST: 4000 training images, the first of the 1000 test images",
-        "model": f"VAE, {N_LAYERS} hidden layers of {N_HIDDEN}, {N_EPOCHS} epochs",
-        "images": N_IMAGES,
-        "units": "nats per image",
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-        "machine": platform.machine(),
-        "versions": versions,
-    }
-    return {"made": made, "runs": {}}
 
 
 if __name__ == "__main__":

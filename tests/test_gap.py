@@ -1,19 +1,12 @@
 """experiments/gap.py where the answers are known: Gaussians, and a linear model whose posteriors are Gaussian."""
 
-import importlib.util
-from pathlib import Path
-
+import gap
 import numpy as np
 import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from mxnet import nd
-
-PATH = Path(__file__).parent.parent / "experiments" / "gap.py"
-SPEC = importlib.util.spec_from_file_location("gap", PATH)
-gap = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(gap)
 
 N_IMAGES, N_LATENT, N_OUTPUT, VARIANCE = 3, 4, 6, 0.5
 
