@@ -3,7 +3,7 @@
 A likelihood does not say what samples look like, and no distance of pixels says whether a picture is a digit. So
 images are mapped to the last hidden layer of ``digit_classifier``, and two sets of them are compared there: by the
 distance of their distributions, and by how far each covers the other. The classifier is always the same, so that
-numbers can be compared between models, chapters and scripts.
+numbers can be compared between models and between scripts.
 """
 
 from __future__ import annotations
