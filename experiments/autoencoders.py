@@ -1,0 +1,153 @@
+"""Autoencoders, five trainings of each kind: size of the code, sparse codes, restored images, maps of the codes.
+
+    python experiments/autoencoders.py                             train what is not recorded yet
+    python experiments/autoencoders.py --settings maps --seeds 0   some of it
+
+All are trained on the bundled sample of grey MNIST. "k numbers" is a deep autoencoder by the size of its code;
+"sparse" has three codes of 64 units without hidden layers; "denoising" restores corrupted test images, and the
+package's classifier reads them; "maps" takes codes of 32 numbers to the plane. Chapter 10 reads the record,
+experiments/results/autoencoders.json, and makes one entry of each kind again. Errors are squares, summed over the
+pixels of an image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from record import Record
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE, trustworthiness
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+
+import gluon_vae
+from gluon_vae import sample_quality
+from gluon_vae.data import Mnist
+
+import mxnet as mx
+from mxnet import nd
+from mxnet.gluon import HybridBlock
+
+SEEDS = (0, 1, 2, 3, 4)
+SIZES = (2, 4, 8, 16, 32)
+N_HIDDEN, N_LAYERS, N_CODE, N_UNITS = 200, 2, 32, 64
+N_EPOCHS, LEARNING_RATE = 12, 4e-3
+CORRUPTIONS, LEVEL = ("gaussian", "masking"), 0.5
+ON = 0.1  # of the largest activity: a unit is on
+RECORD = Record(
+    "autoencoders",
+    data="bundled sample of grey MNIST: 4000 training and 1000 test images",
+    model=f"autoencoders, {N_LAYERS} hidden layers of {N_HIDDEN}; sparse: none",
+    training=f"{N_EPOCHS} epochs, learning rate {LEARNING_RATE}",
+    units="squared error per test image",
+)
+
+
+def train(net: HybridBlock, x: np.ndarray, seed: int, learning_rate: float = LEARNING_RATE) -> HybridBlock:
+    """Train any of the models."""
+    net.hybridize(static_alloc=True, static_shape=True)
+    gluon_vae.fit(net, x, n_epochs=N_EPOCHS, learning_rate=learning_rate, seed=seed, progress=False)
+    return net
+
+
+def squared_error(x: np.ndarray, output: np.ndarray) -> float:
+    """Return the squared error per image."""
+    return float(((x - output) ** 2).sum(axis=1).mean())
+
+
+def sparse(name: str) -> tuple[HybridBlock, float]:
+    """Make one of the three codes of the chapter, with the learning rate that it takes."""
+    if name == "plain":
+        return gluon_vae.Autoencoder(n_latent=N_UNITS, n_layers=0), LEARNING_RATE
+    weight, learning_rate = {"l1": (1, LEARNING_RATE), "kl": (20, 2e-2)}[name]
+    net = gluon_vae.SparseAutoencoder(n_latent=N_UNITS, n_layers=0, penalty=name, weight=weight)
+    return net, learning_rate
+
+
+def activity(code: np.ndarray) -> dict[str, float]:
+    """Return how many units of codes, (n, n_units), are on for an image, and how many for none of them."""
+    on = abs(code) > ON * abs(code).max()
+    return {"on": float(on.sum(axis=1).mean()), "idle": int((~on.any(axis=0)).sum())}
+
+
+def read_correctly(images: np.ndarray, labels: np.ndarray) -> float:
+    """Return the share of images that the package's classifier reads as their labels say."""
+    return float((sample_quality.classify(images).argmax(axis=1) == labels).mean())
+
+
+def restore(plain: HybridBlock, net: HybridBlock, data: Mnist) -> dict[str, dict[str, float]]:
+    """Corrupt the test images and restore them by a plain and a denoising autoencoder: errors, and shares read."""
+    mx.random.seed(0)
+    bad = net.corrupt(nd.array(data.x_test)).asnumpy()
+    images = {
+        "corrupted": bad,
+        "plain": gluon_vae.reconstruct(plain, bad),
+        "denoising": gluon_vae.reconstruct(net, bad),
+    }
+    errors = {name: squared_error(data.x_test, x) for name, x in images.items()}
+    for name, of in (("clean, plain", plain), ("clean, denoising", net)):
+        errors[name] = squared_error(data.x_test, gluon_vae.reconstruct(of, data.x_test))
+    return {"error": errors, "read": {name: read_correctly(x, data.y_test) for name, x in images.items()}}
+
+
+def maps(codes: np.ndarray, labels: np.ndarray) -> dict[str, dict[str, float]]:
+    """Return how well neighbours tell the digit in 32-D and in two maps to the plane, and how far to trust these."""
+    flat = {"PCA": PCA(2, svd_solver="full").fit_transform(codes), "t-SNE": TSNE(random_state=0).fit_transform(codes)}
+    neighbours = {
+        name: float(cross_val_score(KNeighborsClassifier(5), points, labels, cv=5).mean())
+        for name, points in {"32-D": codes, **flat}.items()
+    }
+    trust = {name: float(trustworthiness(codes, points, n_neighbors=10)) for name, points in flat.items()}
+    return {"neighbours": neighbours, "trust": trust}
+
+
+def run(setting: str, seed: int, data: Mnist) -> dict[str, Any]:
+    """Train and measure what a setting asks for."""
+    begun, result = time.perf_counter(), {}
+    if setting == "sparse":
+        for name in ("plain", "l1", "kl"):
+            net, learning_rate = sparse(name)
+            train(net, data.x_train, seed, learning_rate)
+            result[name] = activity(gluon_vae.encode(net, data.x_test))
+            result[name]["error"] = squared_error(data.x_test, gluon_vae.reconstruct(net, data.x_test))
+    else:
+        n_code = int(setting.split()[0]) if setting.endswith("numbers") else N_CODE
+        plain = train(gluon_vae.Autoencoder(N_HIDDEN, n_code, N_LAYERS), data.x_train, seed)
+        if setting == "denoising":
+            for kind in CORRUPTIONS:
+                net = gluon_vae.DenoisingAutoencoder(N_HIDDEN, N_CODE, N_LAYERS, corruption=kind, level=LEVEL)
+                result[kind] = restore(plain, train(net, data.x_train, seed), data)
+        elif setting == "maps":
+            result |= maps(gluon_vae.encode(plain, data.x_test), data.y_test)
+        else:
+            result["error"] = squared_error(data.x_test, gluon_vae.reconstruct(plain, data.x_test))
+    return rounded(result) | {"seconds": round(time.perf_counter() - begun, 1)}
+
+
+def rounded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Round the numbers in nested dictionaries."""
+    return {k: rounded(v) if isinstance(v, Mapping) else round(v, 4) for k, v in values.items()}
+
+
+def main() -> None:
+    """Run what is asked for and not recorded yet."""
+    settings = [f"{size} numbers" for size in SIZES] + ["sparse", "denoising", "maps"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--settings", nargs="*", default=settings, choices=settings, help="(default: all)")
+    parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="of the trainings (default: all)")
+    args = parser.parse_args()
+    data = gluon_vae.load_mnist()
+    for setting in args.settings:
+        for seed in args.seeds:
+            if not RECORD.has(setting, seed):
+                result = run(setting, seed, data)
+                RECORD.add(setting, seed, result)
+                print(f"{setting}, seed {seed}: {result}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
