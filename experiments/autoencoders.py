@@ -5,9 +5,9 @@
 
 All are trained on the bundled sample of grey MNIST. "k numbers" is a deep autoencoder by the size of its code;
 "sparse" has three codes of 64 units without hidden layers; "denoising" restores corrupted test images, and the
-package's classifier reads them; "maps" takes codes of 32 numbers to the plane. Chapter 10 reads the record,
-experiments/results/autoencoders.json, and makes one entry of each kind again. Errors are squares, summed over the
-pixels of an image.
+package's classifier reads them; "strangers" has images restored that are not digits, or not as in the training;
+"maps" takes codes of 32 numbers to the plane. Chapter 10 reads the record, experiments/results/autoencoders.json, and
+makes one entry of each kind again. Errors are squares, summed over the pixels of an image.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.textpath import TextPath
 from record import Record
+from scipy.fft import dctn, idctn
+from sklearn.datasets import load_sample_image
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE, trustworthiness
 from sklearn.model_selection import cross_val_score
@@ -94,12 +97,70 @@ def restore(plain: HybridBlock, net: HybridBlock, data: Mnist) -> dict[str, dict
     return {"error": errors, "read": {name: read_correctly(x, data.y_test) for name, x in images.items()}}
 
 
-def maps(codes: np.ndarray, labels: np.ndarray) -> dict[str, dict[str, float]]:
-    """Return how well neighbours tell the digit in 32-D and in two maps to the plane, and how far to trust these."""
-    flat = {"PCA": PCA(2, svd_solver="full").fit_transform(codes), "t-SNE": TSNE(random_state=0).fit_transform(codes)}
+def strangers(digits: np.ndarray) -> dict[str, np.ndarray]:
+    """Make images of seven kinds, (n, 784) each: a hundred digits, and what a network trained on digits never saw.
+
+    Letters; outlines of rectangles; the digits four pixels from their place, and white on black; patches of a
+    photograph; noise.
+    """
+    rng, digits = np.random.default_rng(0), digits[:100]
+    photo = load_sample_image("china.jpg").mean(axis=2)[::2, ::2] / 255
+    corners = rng.integers(0, np.array(photo.shape) - 28, (100, 2))
+    pushed = np.pad(digits.reshape(-1, 28, 28), ((0, 0), (4, 0), (4, 0)))[:, :28, :28]
+    images = {
+        "digits": digits,
+        "letters": np.array([letter(character) for character in "EFHKLMNTVWXY"]),
+        "rectangles": np.array([frame(*rng.integers(2, 9, 2), *rng.integers(9, 18, 2)) for _ in range(100)]),
+        "pushed digits": pushed,
+        "inverted digits": 1 - digits,
+        "photo": np.array([photo[i : i + 28, j : j + 28] for i, j in corners]),
+        "noise": rng.random((100, 784)),
+    }
+    return {name: x.reshape(-1, 784).astype("f4") for name, x in images.items()}
+
+
+def letter(character: str) -> np.ndarray:
+    """Draw a letter, (28, 28), four times finer and then averaged."""
+    outline = TextPath((0, 0), character, size=26)
+    centre = outline.get_extents().get_points().mean(axis=0)
+    y, x = (np.mgrid[:112, :112] - 55.5) / 4
+    inside = outline.contains_points(np.stack([x.ravel(), -y.ravel()], axis=1) + centre)
+    return inside.reshape(28, 4, 28, 4).mean(axis=(1, 3))
+
+
+def frame(left: int, top: int, width: int, height: int) -> np.ndarray:
+    """Draw the outline of a rectangle, (28, 28), three pixels thick."""
+    image = np.zeros((28, 28))
+    image[top : top + height, left : left + width] = 1
+    image[top + 3 : top + height - 3, left + 3 : left + width - 3] = 0
+    return image
+
+
+def lowest_frequencies(x: np.ndarray, n: int = N_CODE) -> np.ndarray:
+    """Keep the n lowest frequencies of the cosine transform of images, (batch, 784)."""
+    coefficients = dctn(x.reshape(-1, 28, 28), axes=(1, 2), norm="ortho")
+    i, j = np.mgrid[:28, :28]
+    kept = np.argsort((i**2 + j**2).ravel(), kind="stable")[:n]
+    mask = np.isin(np.arange(784), kept).reshape(28, 28)
+    return idctn(coefficients * mask, axes=(1, 2), norm="ortho").reshape(-1, 784)
+
+
+def relative_error(x: np.ndarray, output: np.ndarray) -> float:
+    """Return the squared error beside that of the best even grey for each image: 0 is perfect, 1 no better."""
+    flat = x.mean(axis=1, keepdims=True)
+    return float(((x - output) ** 2).sum() / ((x - flat) ** 2).sum())
+
+
+def maps(codes: np.ndarray) -> dict[str, np.ndarray]:
+    """Map codes, (n, n_latent), to the plane, (n, 2), in two ways."""
+    return {"PCA": PCA(2, svd_solver="full").fit_transform(codes), "t-SNE": TSNE(random_state=0).fit_transform(codes)}
+
+
+def judge_maps(codes: np.ndarray, flat: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, dict[str, float]]:
+    """Return how well five neighbours tell the digit, by the codes and by each map, and how far to trust a map."""
     neighbours = {
         name: float(cross_val_score(KNeighborsClassifier(5), points, labels, cv=5).mean())
-        for name, points in {"32-D": codes, **flat}.items()
+        for name, points in {"codes": codes, **flat}.items()
     }
     trust = {name: float(trustworthiness(codes, points, n_neighbors=10)) for name, points in flat.items()}
     return {"neighbours": neighbours, "trust": trust}
@@ -122,7 +183,11 @@ def run(setting: str, seed: int, data: Mnist) -> dict[str, Any]:
                 net = gluon_vae.DenoisingAutoencoder(N_HIDDEN, N_CODE, N_LAYERS, corruption=kind, level=LEVEL)
                 result[kind] = restore(plain, train(net, data.x_train, seed), data)
         elif setting == "maps":
-            result |= maps(gluon_vae.encode(plain, data.x_test), data.y_test)
+            codes = gluon_vae.encode(plain, data.x_test)
+            result |= judge_maps(codes, maps(codes), data.y_test)
+        elif setting == "strangers":
+            images = strangers(data.x_test)
+            result |= {name: relative_error(x, gluon_vae.reconstruct(plain, x)) for name, x in images.items()}
         else:
             result["error"] = squared_error(data.x_test, gluon_vae.reconstruct(plain, data.x_test))
     return rounded(result) | {"seconds": round(time.perf_counter() - begun, 1)}
@@ -135,7 +200,7 @@ def rounded(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Run what is asked for and not recorded yet."""
-    settings = [f"{size} numbers" for size in SIZES] + ["sparse", "denoising", "maps"]
+    settings = [f"{size} numbers" for size in SIZES] + ["sparse", "denoising", "strangers", "maps"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--settings", nargs="*", default=settings, choices=settings, help="(default: all)")
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="of the trainings (default: all)")

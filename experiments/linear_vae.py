@@ -6,8 +6,8 @@
 A VAE with a matrix for an encoder, a matrix for a decoder and Gaussian pixels is trained on the bundled sample of
 grey MNIST, with pixel variances that are given, "variance v" with 32 latent dimensions, or learned, "learned, k" with
 k of them. Recorded is what the closed form predicts from the eigenvalues of the images' covariance: the KL of every
-dimension, the column of the decoder that belongs to it, and the ELBO beside log p(x). For "beta b" it is the package's
-VAE that is trained, Bernoulli pixels and the KL weighted by b. Chapter 10 reads the record,
+dimension, the column of the decoder that belongs to it, and the ELBO beside log p(x). For "beta b" the package's
+VAE is trained, with Bernoulli pixels and the KL weighted by b. Chapter 10 reads the record,
 experiments/results/linear_vae.json, and trains one entry again. All numbers are in nats per image.
 """
 
