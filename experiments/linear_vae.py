@@ -4,7 +4,7 @@
     python experiments/linear_vae.py --seeds 0    some of it
 
 A matrix for an encoder, a matrix for a decoder and Gaussian pixels of variance 1, trained on the bundled sample of
-grey MNIST by minibatches and draws of z. Recorded is what the closed form predicts from the eigenvalues of the images'
+grey MNIST by minibatches and draws of z. Recorded is what the closed form predicts from the eigenvalues of their
 covariance: the KL of every dimension, the column of the decoder that belongs to it, and the ELBO beside log p(x).
 Chapter 10 reads the record, experiments/results/linear_vae.json, and trains one entry again. All numbers are in nats
 per image.
