@@ -37,7 +37,7 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock
 
 SEEDS = (0, 1, 2, 3, 4)
-SIZES = (2, 4, 8, 16, 32)
+SIZES = (2, 4, 8, 32)
 N_HIDDEN, N_LAYERS, N_CODE, N_UNITS = 128, 1, 32, 64
 N_EPOCHS, BATCH_SIZE, LEARNING_RATE = 6, 40, 4e-3
 CORRUPTIONS, LEVEL = ("gaussian", "masking"), 0.5
