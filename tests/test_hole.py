@@ -27,25 +27,21 @@ def test_the_integral_of_a_decoder_that_ignores_its_code_is_the_likelihood():
     net, x = OnePixel(0.0, 0.7, n_output=5), np.array([[1, 0, 1, 1, 0], [0, 0, 0, 0, 0]], np.float32)
     expected = bernoulli(expit(0.7)).logpmf(x.astype(int)).sum(axis=1)
     for mean, factor in ((np.zeros(2), np.eye(2)), (np.array([3.0, -1]), np.array([[5.0, 0], [2, 0.1]]))):
-        fine, coarse = hole.log_evidence(net, x, mean, factor, side=81)
+        fine, coarse = hole.log_evidence(net, x, mean, factor, side=81, reach=8)
         np.testing.assert_allclose(fine, expected, atol=1e-4)
         np.testing.assert_allclose(coarse, expected, atol=1e-4)
 
 
 def test_the_integral_is_over_the_gaussian_of_this_mean_and_factor():
     mean, factor = np.array([0.5, 7.0]), np.array([[1.5, 0], [0.4, 2]])
-    fine, _ = hole.log_evidence(OnePixel(2.0, -1.0), np.ones((1, 1), np.float32), mean, factor, side=161)
+    fine, _ = hole.log_evidence(OnePixel(2.0, -1.0), np.ones((1, 1), np.float32), mean, factor, side=161, reach=8)
     expected, _ = quad(lambda z: norm.pdf(z, 0.5, 1.5) * expit(2 * z - 1), -12, 13)
     assert fine[0] == pytest.approx(np.log(expected), abs=1e-4)
 
 
 def test_a_coarse_grid_gives_itself_away():
-    fine, coarse = hole.log_evidence(OnePixel(400.0, 0.0), np.ones((1, 1), np.float32), *hole_prior(), side=41)
+    fine, coarse = hole.log_evidence(OnePixel(400.0, 0.0), np.ones((1, 1), np.float32), np.zeros(2), np.eye(2), side=41, reach=8)
     assert abs(fine - coarse) > 0.05
-
-
-def hole_prior():
-    return np.zeros(2), np.eye(2)
 
 
 @pytest.mark.parametrize("model", [gluon_vae.Autoencoder, gluon_vae.VAE])
