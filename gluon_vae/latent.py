@@ -151,8 +151,8 @@ def reconstruct(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
 def prior_draws(n: int, n_latent: int, seed: int = 0) -> np.ndarray:
     """Draw codes from the prior N(0, I).
 
-    Kept and handed to ``generate`` again, they make the pictures of two models comparable. See chapters 1, 6, 9
-    and 11.
+    Kept and handed to ``generate`` again, they make the pictures of two models comparable.
+    See chapters 1, 6, 9 and 11.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 A likelihood does not say what samples look like, and no distance of pixels says whether a picture is a digit. So
 images are mapped to the last hidden layer of ``digit_classifier``, and two sets of them are compared there: by the
 distance of their distributions, and by how far each covers the other. The classifier is always the same, so that
-numbers can be compared between models, chapters and scripts.
+numbers can be compared between models.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def sample_quality(x: Any, x_real: Any, *, n_bootstrap: int = 20, seed: int = 0)
     The standard errors are for the images as a draw from the model and from the data, not for the training of the
     model. They come from random halves: as half the images of a set leave out the other half, a number's standard
     deviation over halves is that of the whole over new images. Drawing with replacement, as a bootstrap does
-    otherwise, would add copies, which have no distance to each other.
+    otherwise, would add copies, which have no distance to each other. See chapter 11.
 
     Parameters
     ----------
