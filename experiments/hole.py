@@ -61,14 +61,14 @@ class Recipe(NamedTuple):
     """How a model is made, what of its training differs from ``SETTINGS``, and where codes are taken from."""
 
     make: Callable[[], HybridBlock]
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any]
     places: tuple[str, ...] = PLACES
 
 
 MODELS = {
-    "AE 2-D": Recipe(partial(gluon_vae.Autoencoder, N_HIDDEN, 2, N_LAYERS)),
+    "AE 2-D": Recipe(partial(gluon_vae.Autoencoder, N_HIDDEN, 2, N_LAYERS), {}),
     "VAE 2-D": Recipe(partial(gluon_vae.VAE, N_HIDDEN, 2, N_LAYERS), {}, OF_VAE),
-    "AE 32-D": Recipe(partial(gluon_vae.Autoencoder, N_HIDDEN, 32, N_LAYERS)),
+    "AE 32-D": Recipe(partial(gluon_vae.Autoencoder, N_HIDDEN, 32, N_LAYERS), {}),
     "VAE 32-D": Recipe(partial(gluon_vae.VAE, N_HIDDEN, 32, N_LAYERS), {}, OF_VAE),
     "composed VAE 2-D": Recipe(composed, {"learning_rate": 2e-3}, SHOWN),
     "MLP 784-128-100": Recipe(
@@ -170,7 +170,7 @@ def log_evidence(
 def evidences(
     net: HybridBlock, x_train: np.ndarray, x_test: np.ndarray, seed: int, names: tuple[str, ...]
 ) -> dict[str, dict[str, float]]:
-    """Integrate log p(x) under N(0, I) and the fitted Gaussian, if asked for; what leaving out nodes changes at worst."""
+    """Integrate log p(x) under N(0, I) and the fitted Gaussian, if asked for, and what coarser grids change."""
     densities = {"N(0, I)": (np.zeros(2), np.eye(2)), "fitted Gaussian": gaussian(codes_of(net, x_train, seed))}
     result = {}
     for name in (name for name in names if name in densities):
