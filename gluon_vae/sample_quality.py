@@ -181,7 +181,7 @@ def sample_quality(x: Any, x_real: Any, *, n_bootstrap: int = 20, seed: int = 0)
     The standard errors are for the images as a draw from the model and from the data, not for the training of the
     model. They come from random halves: as half the images of a set leave out the other half, a number's standard
     deviation over halves is that of the whole over new images. Drawing with replacement, as a bootstrap does
-    otherwise, would add copies, which have no distance to each other. See chapter 13.
+    otherwise, would add copies, which have no distance to each other. See chapters 11 and 13.
 
     Parameters
     ----------

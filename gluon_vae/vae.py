@@ -27,7 +27,8 @@ class ComposedVAE(Model):
 
         -log p(x|z) + beta KL(q(z|x) || N(0, I)),   z = mu + exp(log_var / 2) * eps,   eps ~ N(0, I)
 
-    with beta = 1 unless another weight is asked for (Higgins et al. 2017). See chapters 1, 2, 7, 9 and 14.
+    with beta = 1 unless another weight is asked for (Higgins et al. 2017).
+    See chapters 1, 2, 7, 9, 11 and 14.
 
     Parameters
     ----------
