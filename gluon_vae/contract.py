@@ -12,7 +12,7 @@ from mxnet import autograd, nd
 from mxnet.gluon import Block, HybridBlock
 
 from . import checks
-from .arrays import to_device, to_numpy
+from .arrays import is_finite, to_device, to_numpy
 
 TERMS = ("loss", "nll", "kl", "penalty")
 
@@ -104,12 +104,11 @@ def check_ready(net: Any) -> None:
 
 def not_finite(net: Block) -> str | None:
     """Return the name of the first parameter with a value that is not finite; None if there is none."""
-    finite = {
-        name: nd.multi_all_finite(parameter.list_data()[0], num_arrays=1)
-        for name, parameter in net._collect_params_with_prefix().items()
-        if np.dtype(parameter.dtype).kind == "f" and parameter._data is not None
-    }
-    return next((name for name, answer in finite.items() if not answer.asscalar()), None)
+    for name, parameter in net._collect_params_with_prefix().items():
+        is_float = np.dtype(parameter.dtype).kind == "f"
+        if is_float and parameter._data is not None and not is_finite(parameter.list_data()[0]):
+            return name
+    return None
 
 
 def inputs_of(net: Block, x: Any, y: Any = None, *, missing: bool = False) -> tuple[nd.NDArray, ...]:

@@ -11,7 +11,7 @@ from mxnet import nd, sym
 from mxnet.gluon import HybridBlock, nn
 
 from . import checks, likelihoods
-from .arrays import Array, device_of, to_device, traced_shapes
+from .arrays import Array, device_of, is_finite, to_device, traced_shapes
 from .layers import Decoder
 
 # Where MXNet puts a batch that a process of a DataLoader made, or one that is to be copied to a GPU.
@@ -219,7 +219,7 @@ class Model(HybridBlock):
             with np.errstate(over="ignore"):
                 noise = nd.from_numpy(noise.astype(x.dtype))
         noise = noise.as_nd_ndarray().as_in_context(x.context)
-        if self.check_input and not nd.multi_all_finite(noise, num_arrays=1).asscalar():
+        if self.check_input and not is_finite(noise):
             raise ValueError(f"{self.noise_name} must be finite, got NaN or infinity")
         return noise
 
