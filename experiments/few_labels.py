@@ -1,4 +1,4 @@
-"""What a VAE makes of few labels: M1, M2 and both (Kingma et al. 2014, arXiv 1406.5298), beside pixels and components.
+"""What a VAE makes of few labels: M1, M2, both (Kingma et al. 2014, arXiv 1406.5298), beside pixels and components.
 
     python experiments/few_labels.py                                    on the bundled sample
     python experiments/few_labels.py --data mnist                       on full MNIST

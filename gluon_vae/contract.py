@@ -23,9 +23,9 @@ class Contract(Protocol):
 
     ``fit`` alone needs less: any block whose call on images, (batch, n_output), returns the per-sample loss,
     (batch,), can be trained. A model with ``n_classes``, which is then a number, is given labels, (batch,), after x
-    and after z; with ``takes_missing_labels`` they may be -1. One that draws random numbers in a call takes them as the last argument too, and has
-    ``draw_noise(x)``, which draws them, one row for each image or several draws after each other; so several
-    processes can share a batch and its noise.
+    and after z; with ``takes_missing_labels`` those after x may be -1. One that draws random numbers in a call takes
+    them as the last argument too, and has ``draw_noise(x)``, which draws them, one row for each image or several
+    draws after each other; so several processes can share a batch and its noise.
 
     Attributes
     ----------

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from mxnet import nd
+from mxnet.gluon import HybridBlock
 
 from . import checks
 from .arrays import Array, in_batches, to_device, to_numpy
@@ -94,10 +95,8 @@ class SemiSupervisedVAE(ConditionalVAE):
     ) -> None:
         self.label_weight, self._dtype = label_weight, "float32"
         super().__init__(n_hidden, n_latent, n_layers, n_output, n_classes, act_type, **options)
-        with self.name_scope():
-            self.classifier = self._network(
-                "classifier", lambda: mlp(self.n_output, self.n_hidden, self.n_layers, n_classes, self.act_type)
-            )
+        with self.name_scope(), HybridBlock(prefix="classifier_").name_scope():
+            self.classifier = mlp(self.n_output, self.n_hidden, self.n_layers, n_classes, self.act_type)
 
     def cast(self, dtype: str) -> None:
         super().cast(dtype)
