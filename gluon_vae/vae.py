@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 from mxnet import nd
 from mxnet.gluon import HybridBlock
@@ -59,7 +59,7 @@ class ComposedVAE(Model):
         output = self._mean(F, self.decoder.mean(F, logits))
         return nll + self.beta * kl, mu, log_var, output, nll, kl
 
-    output_names = ("mu", "log_var", "output", "nll", "kl")
+    output_names: ClassVar[tuple[str, ...]] = ("mu", "log_var", "output", "nll", "kl")
     noise_name = "eps"
     code_columns = 2
     n_samples = Setting(checks.positive_int)
