@@ -133,7 +133,7 @@ class SemiSupervisedVAE(ConditionalVAE):
 def label_probabilities(net: SemiSupervisedVAE, x: Any) -> np.ndarray:
     """Compute q(y|x), how probable each label is by the classifier.
 
-   
+
 
     Parameters
     ----------

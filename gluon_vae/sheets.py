@@ -101,7 +101,7 @@ def checked_images(images: np.ndarray) -> np.ndarray:
 
 def show_sheet(sheet: np.ndarray, ax: Axes, title: str = "") -> Axes:
     """Draw a sheet of grey images, ink dark on white, without axes."""
-    ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="none")
     ax.set_title(title)
     ax.set_axis_off()
     return ax

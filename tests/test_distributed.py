@@ -20,6 +20,7 @@ import gluon_vae
 from gluon_vae import __main__ as command_line
 from gluon_vae import checkpoint, distributed, launcher, roles
 
+
 def environment():
     return {name: value for name, value in os.environ.items() if not name.startswith("DMLC")}
 
