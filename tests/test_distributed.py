@@ -255,7 +255,7 @@ def test_a_killed_process_ends_the_run_and_leaves_nothing_running(victim, start,
 
 @pytest.mark.slow
 def test_interrupted_workers_resume_to_the_result_of_one_process(start, tmp_path):
-    options = ("--epochs", 4, "--n-hidden", 8, "--n-layers", 1, "--batch-size", 25)  # slow enough to be interrupted
+    options = ("--epochs", 4, "--n-hidden", 8, "--n-layers", 1, "--batch-size", 50)  # slow enough to be interrupted
     together, alone = tmp_path / "together", tmp_path / "alone"
     run = start(*options, "--workers", 2, "--out", together)
     wait_for((together / "checkpoint").exists)
