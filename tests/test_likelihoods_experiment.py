@@ -69,6 +69,7 @@ def test_the_bernoulli_of_the_levels_sums_to_1_and_draws_its_mean(rng):
         np.testing.assert_allclose(np.diff(log_p), logit / 255, atol=2e-5)
         drawn = block.sample(nd.full((20_000, 1), logit)).asnumpy()
         assert abs(drawn.mean() - np.exp(log_p) @ LEVELS) < 0.01
+        np.testing.assert_allclose(likelihoods.levels_mean(np.array(logit)), np.exp(log_p) @ LEVELS, atol=1e-3)
 
 
 def test_the_best_standard_deviation_is_that_of_the_noise(rng):
