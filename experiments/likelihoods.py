@@ -112,7 +112,7 @@ class LevelsBernoulli(HybridBlock):
 
     def hybrid_forward(self, F: ModuleType, logits: Array, x: Array) -> Array:
         # The sum over the levels is geometric: (1 - e^(-256 a)) / (1 - e^(-a)), times e^l where l is positive.
-        a = F.maximum(F.abs(logits) * STEP, 1e-6)
+        a = F.maximum(F.abs(logits) * STEP, 1e-7)
         log_sum = F.relu(logits) + F.log(F.expm1(-256 * a) / F.expm1(-a))
         return F.sum(log_sum - x * logits, axis=1)
 
