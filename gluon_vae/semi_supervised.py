@@ -72,7 +72,8 @@ class SemiSupervisedVAE(ConditionalVAE):
     Examples
     --------
     >>> net, data = gluon_vae.SemiSupervisedVAE(n_hidden=64), gluon_vae.load_mnist()
-    >>> y = np.where(np.arange(4000) < 200, data.y_train, -1)
+    >>> y = data.y_train.copy()
+    >>> y[200:] = -1
     >>> history = gluon_vae.fit(net, data.x_train, y_train=y, n_epochs=1, progress=False)
     >>> gluon_vae.label_probabilities(net, data.x_test).shape
     (1000, 10)
