@@ -134,8 +134,6 @@ class SemiSupervisedVAE(ConditionalVAE):
 def label_probabilities(net: SemiSupervisedVAE, x: Any) -> np.ndarray:
     """Compute q(y|x), how probable each label is by the classifier.
 
-
-
     Parameters
     ----------
     net : SemiSupervisedVAE
