@@ -218,12 +218,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="of the trainings (default: all)")
     args = parser.parse_args()
     data = gluon_vae.load_mnist()
-    for setting in args.settings:
-        for seed in args.seeds:
-            if not RECORD.has(setting, seed):
-                result = run(setting, seed, data)
-                RECORD.add(setting, seed, result)
-                print(f"{setting}, seed {seed}: {result}", flush=True)
+    for setting, seed in RECORD.missing(args.settings, args.seeds):
+        result = run(setting, seed, data)
+        RECORD.add(setting, seed, result)
+        print(f"{setting}, seed {seed}: {result}", flush=True)
 
 
 if __name__ == "__main__":

@@ -215,16 +215,14 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", default=KINDS, help=f"some of: {', '.join(KINDS)} (default: all)")
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="of the trainings (default: all)")
     args = parser.parse_args()
+    for kind in args.kinds:
+        if kind not in KINDS:
+            parser.error(f"no kind {kind!r}")
     data = gluon_vae.load_mnist()
-    for seed in args.seeds:
-        for kind in args.kinds:
-            if kind not in KINDS:
-                parser.error(f"no kind {kind!r}")
-            if RECORD.has(kind, seed):
-                continue
-            result = rounded(run(kind, seed, data))
-            RECORD.add(kind, seed, result)
-            print(f"{kind}, seed {seed}: ELBO {result['elbo']:.2f} nats; {result['seconds']} s", flush=True)
+    for kind, seed in RECORD.missing(args.kinds, args.seeds):
+        result = rounded(run(kind, seed, data))
+        RECORD.add(kind, seed, result)
+        print(f"{kind}, seed {seed}: ELBO {result['elbo']:.2f} nats; {result['seconds']} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -211,13 +211,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="of the trainings (default: all)")
     args = parser.parse_args()
     data = gluon_vae.load_mnist()
-    for seed in args.seeds:
-        for name in args.models:
-            if RECORD.has(name, seed):
-                continue
-            result = run(name, seed, data)
-            RECORD.add(name, seed, result)
-            print(f"{name}, seed {seed}: {result['seconds']} s", flush=True)
+    for name, seed in RECORD.missing(args.models, args.seeds):
+        result = run(name, seed, data)
+        RECORD.add(name, seed, result)
+        print(f"{name}, seed {seed}: {result['seconds']} s", flush=True)
 
 
 if __name__ == "__main__":
