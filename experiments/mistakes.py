@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -33,12 +34,15 @@ from mxnet import nd
 
 SEEDS = (0, 1, 2, 3, 4)
 N_HIDDEN, N_LATENT, N_EPOCHS, LEARNING_RATE = 200, 10, 8, 1e-2
-DEEP = {"n_layers": 3, "act_type": "sigmoid"}
-DEEP_EPOCHS, DEEP_RATE, WARM_UP = 20, 3e-3, 10  # epochs until the KL has its full weight
-FREE_BITS = 0.5  # nats of every dimension that cost nothing
+N_SHEETS, N_PIXELS = 1000, 16
+RARE = 0.02  # the share of sheets that are black
+RATIO = 0.7  # the largest variance of the sheets, by direction, divided by that of the decoder
+SHEET_EPOCHS, SHEET_WARM_UP, SHEET_FREE = 100, 50, 0.05
+HEAVY, HEAVY_FREE = 20, 0.5  # a weight of the KL; nats of every dimension that are free
 N_SAMPLES = 1000  # pictures that are judged as samples
 N_IMAGES = 100  # whose likelihood is integrated
 FALSE_ALARMS = 0.01
+AGAIN = 100  # added to the seed of draws from the prior that others are held against
 RECORD = Record(
     "mistakes",
     data="bundled sample of grey MNIST: 4000 training images, 1000 test images",
@@ -79,12 +83,16 @@ class Exhibit(gluon_vae.VAE):
 
 
 class FreeBits(gluon_vae.VAE):
-    """A VAE that charges every dimension at least ``FREE_BITS`` nats, averaged over the batch."""
+    """A VAE that charges every dimension at least ``free`` nats, averaged over the batch."""
+
+    def __init__(self, free: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.free = free
 
     def hybrid_forward(self, F: ModuleType, x: Array, eps: Array, *label: Array) -> tuple[Array, ...]:
         _, mu, log_var, output, nll, kl = super().hybrid_forward(F, x, eps)
         per_dimension = F.mean(0.5 * (F.square(mu) + F.exp(log_var) - 1 - log_var), axis=0)
-        charged = F.sum(F.maximum(per_dimension, FREE_BITS), keepdims=True)
+        charged = F.sum(F.maximum(per_dimension, self.free), keepdims=True)
         return F.broadcast_add(nll, self.beta * charged), mu, log_var, output, nll, kl
 
 
@@ -149,6 +157,8 @@ class Setting(NamedTuple):
         Changes the initial parameters.
     warm_up : int
         Epochs until ``beta`` has risen to its full value; 0 if it has it from the start.
+    images : callable, optional
+        Makes the training images; those of the data, if not given.
     """
 
     make: Callable[[], gluon_vae.VAE] = Exhibit
@@ -156,18 +166,43 @@ class Setting(NamedTuple):
     n_epochs: int = N_EPOCHS
     start: Callable[[Exhibit], None] | None = None
     warm_up: int = 0
+    images: Callable[[], np.ndarray] | None = None
 
 
-def deep(kind: type[gluon_vae.VAE] = gluon_vae.VAE, **options: Any) -> Setting:
-    """Return the setting of the patient with three sigmoid layers on either side."""
+def sheets() -> np.ndarray:
+    """Return sheets of paper, of which the share ``RARE`` is black."""
+    x = np.zeros((N_SHEETS, N_PIXELS), "f4")
+    x[: round(RARE * N_SHEETS)] = 1
+    return x
+
+
+def sheet_variance() -> float:
+    """Return the variance of a decoder for which the sheets are too quiet: collapse is a local optimum."""
+    return N_PIXELS * RARE * (1 - RARE) / RATIO
+
+
+def sheet_loss(net: gluon_vae.VAE, seed: int) -> tuple[float, float]:
+    """Return the NLL of a sheet, above that of a perfect picture, and the KL."""
+    both = np.repeat(np.eye(2)[:, 1:], 500, axis=0) @ np.ones((1, N_PIXELS))
+    terms = [values.reshape(2, -1).mean(axis=1) for values in judge(net, both.astype("f4"), seed, 20)]
+    nll, divergence = np.array(terms) @ [1 - RARE, RARE]
+    return float(nll - 0.5 * N_PIXELS * np.log(2 * np.pi * sheet_variance())), float(divergence)
+
+
+def patient(kind: Callable[..., gluon_vae.VAE], **options: Any) -> Setting:
+    """Return the setting of a model of the sheets."""
+    sizes = {"n_hidden": 20, "n_latent": 1, "n_output": N_PIXELS}
     return Setting(
-        lambda: kind(n_hidden=N_HIDDEN, n_latent=N_LATENT, **DEEP), DEEP_RATE, DEEP_EPOCHS, **options
+        lambda: kind(likelihood="gaussian", variance=sheet_variance(), **sizes),
+        n_epochs=SHEET_EPOCHS,
+        images=sheets,
+        **options,
     )
 
 
-def heavy(kind: type[gluon_vae.VAE] = gluon_vae.VAE, **options: Any) -> Setting:
-    """Return the setting of the patient whose KL has the weight 20."""
-    return Setting(lambda: kind(n_hidden=N_HIDDEN, n_latent=N_LATENT, beta=20), **options)
+def heavy(kind: Callable[..., gluon_vae.VAE] = gluon_vae.VAE, **options: Any) -> Setting:
+    """Return the setting of a model whose KL has a weight under which there is no better optimum."""
+    return Setting(lambda: kind(n_hidden=N_HIDDEN, n_latent=N_LATENT, beta=HEAVY), **options)
 
 
 SETTINGS = {
@@ -187,18 +222,19 @@ SETTINGS = {
     "11 heavy": Setting(lambda: Exhibit(total=weighted(400))),
     "11 light": Setting(lambda: Exhibit(total=weighted(1 / 400))),
     **{f"beta {beta}": Setting(lambda beta=beta: Exhibit(total=weighted(beta))) for beta in (0.1, 0.3, 3, 10, 30)},
-    "deep plain": deep(),
-    "deep warm-up": deep(warm_up=WARM_UP),
-    "deep free bits": deep(FreeBits),
+    "sheets plain": patient(gluon_vae.VAE),
+    "sheets warm-up": patient(gluon_vae.VAE, warm_up=SHEET_WARM_UP),
+    "sheets free bits": patient(partial(FreeBits, SHEET_FREE)),
     "heavy plain": heavy(),
     "heavy warm-up": heavy(warm_up=5),
-    "heavy free bits": heavy(FreeBits),
+    "heavy free bits": heavy(partial(FreeBits, HEAVY_FREE)),
 }
 SETTINGS |= {f"samples {name}": SETTINGS[name] for name in ("right", "3", "10", "11 heavy", "11 light")}
 
 
 def train(setting: Setting, seed: int, data: Mnist) -> tuple[gluon_vae.VAE, gluon_vae.training.History]:
     """Train one exhibit."""
+    x_train, x_test = (setting.images(), None) if setting.images else (data.x_train, data.x_test)
     net = setting.make()
     if setting.start:
         mx.random.seed(seed)
@@ -214,8 +250,8 @@ def train(setting: Setting, seed: int, data: Mnist) -> tuple[gluon_vae.VAE, gluo
     net.hybridize(static_alloc=True, static_shape=True)
     history = gluon_vae.fit(
         net,
-        data.x_train,
-        data.x_test,
+        x_train,
+        x_test,
         n_epochs=setting.n_epochs,
         learning_rate=setting.learning_rate,
         seed=seed,
@@ -296,9 +332,9 @@ def as_copies(net: gluon_vae.VAE, data: Mnist, shown: dict[str, np.ndarray]) -> 
     return {name: float(np.mean(nearest(images, known) < threshold)) for name, images in shown.items()}
 
 
-def quality(images: np.ndarray, data: Mnist) -> dict[str, float]:
-    """Return the distance, the precision and the recall of pictures beside the test images."""
-    found = sample_quality(images, data.x_test, n_bootstrap=2)
+def quality(images: np.ndarray, others: np.ndarray) -> dict[str, float]:
+    """Return the distance, the precision and the recall of pictures beside others."""
+    found = sample_quality(images, others, n_bootstrap=2)
     return {name: round(getattr(found, name).mean, 3) for name in ("frechet", "precision", "recall")}
 
 
@@ -309,14 +345,21 @@ def run(name: str, seed: int, data: Mnist) -> dict[str, Any]:
     if name.startswith("samples"):
         shown = pictures(net, data, seed)
         kinds = shown if name == "samples right" else ("prior",)
-        return {kind: quality(shown[kind], data) for kind in kinds}
+        result = {kind: quality(shown[kind], data.x_test) for kind in kinds}
+        if name == "samples right":  # beside draws from the prior that have nothing to do with them
+            again = gluon_vae.generate(net, gluon_vae.prior_draws(N_SAMPLES, net.n_latent, seed=seed + AGAIN))
+            result["redrawn"] = {kind: quality(images, again)["frechet"] for kind, images in shown.items()}
+        return result
+    if name.startswith("sheets"):
+        nll, divergence = sheet_loss(net, seed)
+        spent = [round(value, 3) for value in history["train_kl"]]
+        seconds = round(time.perf_counter() - begun, 1)
+        return {"nll": nll, "kl": divergence, "train_kl": spent, "seconds": seconds}
     nll, divergence = (float(values.mean()) for values in judge(net, data.x_test, seed))
     result: dict[str, Any] = {"nll": nll, "kl": divergence, "reported": history["test_loss"][-1]}
     shares = np.sort(gluon_vae.kl_per_dimension(net, data.x_test))[::-1]
     result["shares"] = [round(float(share), 3) for share in shares]
     result["active"] = int(gluon_vae.active_units(net, data.x_test).sum())
-    if name.startswith(("deep", "heavy")):
-        result["test_kl"] = [round(value, 3) for value in history["test_kl"]]
     if name == "right":
         result["copies"] = as_copies(net, data, pictures(net, data, seed))
         at_mean = net(nd.array(data.x_test), nd.zeros((len(data.x_test), N_LATENT)))
