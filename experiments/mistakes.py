@@ -38,7 +38,7 @@ N_SHEETS, N_PIXELS = 1000, 16
 LIGHT, DARK = 0.25, 0.75
 RARE = 0.02  # the share of sheets that are dark
 RATIO = 0.7  # the largest variance of the sheets, by direction, divided by that of the decoder
-SHEET_EPOCHS, SHEET_WARM_UP, SHEET_FREE = 100, 50, 0.05
+SHEET_EPOCHS, SHEET_FREE = 100, 0.05
 N_SAMPLES = 1000  # pictures that are judged as samples
 N_IMAGES = 100  # whose likelihood is integrated
 FALSE_ALARMS = 0.01
@@ -157,6 +157,8 @@ class Setting(NamedTuple):
         Changes the initial parameters.
     warm_up : int
         Epochs until ``beta`` has risen to its full value; 0 if it has it from the start.
+    power : int
+        With which of the epochs done it rises.
     images : callable, optional
         Makes the training images; those of the data, if not given.
     """
@@ -166,6 +168,7 @@ class Setting(NamedTuple):
     n_epochs: int = N_EPOCHS
     start: Callable[[Exhibit], None] | None = None
     warm_up: int = 0
+    power: int = 1
     images: Callable[[], np.ndarray] | None = None
 
 
@@ -217,7 +220,8 @@ SETTINGS = {
     "11 light": Setting(lambda: Exhibit(total=weighted(1 / 400))),
     **{f"beta {beta}": Setting(lambda beta=beta: Exhibit(total=weighted(beta))) for beta in (0.3, 3, 10, 30)},
     "sheets plain": patient(gluon_vae.VAE),
-    "sheets warm-up": patient(gluon_vae.VAE, warm_up=SHEET_WARM_UP),
+    "sheets warm-up": patient(gluon_vae.VAE, warm_up=60, power=2),
+    "sheets fast warm-up": patient(gluon_vae.VAE, warm_up=50),
     "sheets free bits": patient(partial(FreeBits, SHEET_FREE)),
 }
 AS_SAMPLES = ("right", "3", "10", "11 heavy", "11 light")  # whose samples are judged too
@@ -234,10 +238,10 @@ def train(setting: Setting, seed: int, data: Mnist) -> tuple[gluon_vae.VAE, gluo
     full = net.beta
 
     def raise_beta(history: gluon_vae.training.History) -> None:
-        net.beta = full * min(1, history["epoch"][-1] / setting.warm_up)
+        net.beta = full * min(1, (history["epoch"][-1] / setting.warm_up) ** setting.power)
 
     if setting.warm_up:
-        net.beta = 0.01 * full
+        net.beta = 0.01**setting.power * full
     net.hybridize(static_alloc=True, static_shape=True)
     history = gluon_vae.fit(
         net,
