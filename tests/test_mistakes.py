@@ -118,3 +118,9 @@ def test_the_loss_of_the_sheets_is_that_of_the_mean_if_the_code_is_silent():
     mean = mistakes.sheets().mean()
     net.decoder.logits[-1].bias.set_data(nd.full(mistakes.N_PIXELS, np.log(mean / (1 - mean))))
     np.testing.assert_allclose(mistakes.sheet_loss(net, 0), [mistakes.RATIO / 2, 0], atol=1e-4)
+
+
+def test_every_run_is_on_record():
+    settings = mistakes.SETTINGS.items()
+    assert [run for name, setting in settings for run in mistakes.RECORD.missing([name], setting.seeds)] == []
+    assert set(mistakes.UNSEEN).isdisjoint(mistakes.SEEDS)
