@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 OPSET, IR_VERSION = 13, 8  # of 2020 and 2021: what is exported needs no newer, and most runtimes know them
 ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "softrelu": "Softplus", "softsign": "Softsign"}
 FILES = ("encoder.onnx", "decoder.onnx")
+Inputs = dict[str, tuple[str, tuple[int, ...]]]  # dtypes, and shapes after the batch, by name
 
 
 def export_onnx(net: HybridBlock, folder: str | Path, *, metadata: Mapping[str, str] | None = None) -> list[Path]:
@@ -32,8 +33,8 @@ def export_onnx(net: HybridBlock, folder: str | Path, *, metadata: Mapping[str, 
 
     ``encoder.onnx`` maps ``x``, (batch, n_output), to ``mu``, (batch, n_latent), and with a posterior to ``log_var``;
     ``decoder.onnx`` maps ``z``, (batch, n_latent), to ``output``, (batch, n_output), in [0, 1]. All are float32, the
-    batch has any size, and a conditional model takes its labels, int64, as ``y``. Both files say what they are in their metadata:
-    the model, its arguments, the latent's layout, and what ``metadata`` adds.
+    batch has any size, and a conditional model takes its labels, int64, as ``y``. Both files say in their metadata
+    what they are: the model, its arguments, the latent's layout, and what ``metadata`` adds.
 
     Parameters
     ----------
@@ -64,11 +65,11 @@ def export_onnx(net: HybridBlock, folder: str | Path, *, metadata: Mapping[str, 
         raise ImportError("export_onnx needs the package onnx: pip install 'gluon-vae[export]'") from error
     check_ready(net)
     said = _metadata(net, metadata or {})
-    label = {"y": ("int64", ())} if getattr(net, "n_classes", None) else {}
+    label: Inputs = {"y": ("int64", ())} if getattr(net, "n_classes", None) else {}
     code = ["mu", "log_var"] if _has_posterior(net) else ["mu"]
     models = [
-        _model(net.encoder, {"x": ("float32", (net.n_output,))} | label, code, net.n_latent, said),
-        _model(net.decoder, {"z": ("float32", (net.n_latent,))} | label, ["output"], net.n_output, said),
+        _model(net.encoder, {"x": ("float32", (net.n_output,)), **label}, code, net.n_latent, said),
+        _model(net.decoder, {"z": ("float32", (net.n_latent,)), **label}, ["output"], net.n_output, said),
     ]
     for model in models:  # before anything is written
         onnx.checker.check_model(model, full_check=True)
@@ -211,7 +212,7 @@ TRANSLATIONS: dict[str, Translation] = {
 
 def _model(
     block: HybridBlock,
-    inputs: dict[str, tuple[str, tuple[int, ...]]],
+    inputs: Inputs,
     outputs: list[str],
     width: int,
     said: dict[str, str],
@@ -234,10 +235,8 @@ def _model(
             given = [names[place] for place, output, _ in node["inputs"] if not _is_second(output, name)]
             names.append(TRANSLATIONS[operator](graph, given, attributes))
         except KeyError as error:
-            what = f"operator {operator}" if operator not in TRANSLATIONS else f"{operator} with {error.args[0]}"
-            raise ValueError(
-                f"net must be made of layers that have a translation to ONNX; {name} has none: {what}"
-            ) from None
+            what = f"{operator} with {error.args[0]}" if operator in TRANSLATIONS else f"operator {operator}"
+            raise ValueError(f"net must be made of layers that ONNX has too; {name} is none: {what}") from None
     last = names[traced["heads"][0][0]]
     if len(outputs) == 1:
         graph.add("Identity", last, outputs=(outputs[0],))
@@ -245,16 +244,12 @@ def _model(
         sizes = graph.constant(np.full(len(outputs), width))
         graph.add("Split", last, sizes, outputs=tuple(outputs), axis=1)
     types = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
-    described = helper.make_graph(
-        graph.nodes,
-        block.name,
-        [
-            helper.make_tensor_value_info(name, types[dtype], ["batch", *shape])
-            for name, (dtype, shape) in inputs.items()
-        ],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width]) for name in outputs],
-        graph.constants,
-    )
+    given = [(name, types[dtype], shape) for name, (dtype, shape) in inputs.items()]
+    made = [(name, TensorProto.FLOAT, (width,)) for name in outputs]
+    ends = [
+        [helper.make_tensor_value_info(n, t, ["batch", *shape]) for n, t, shape in some] for some in (given, made)
+    ]
+    described = helper.make_graph(graph.nodes, block.name, *ends, graph.constants)
     model = helper.make_model(
         described,
         opset_imports=[helper.make_opsetid("", OPSET)],
