@@ -107,6 +107,8 @@ class Model(HybridBlock):
     output_names: ClassVar[tuple[str, ...]] = ("mu", "output", "nll")
     noise_name: ClassVar[str | None] = None  # the name of what ``draw_noise`` draws, where there is any
 
+    takes_missing_labels: ClassVar[bool] = False  # -1 for a label that is not known
+
     code_columns: ClassVar[int] = 1  # what the encoder gives for each latent dimension
 
     n_latent = fixed_size()
@@ -232,7 +234,8 @@ class Model(HybridBlock):
 
     def _on(self, x: nd.NDArray, y: Any) -> nd.NDArray:
         """Return labels, checked, beside ``x``."""
-        y = checks.labels("y", y, len(x), self.n_classes, values=self.check_input)
+        missing = self.takes_missing_labels
+        y = checks.labels("y", y, len(x), self.n_classes, values=self.check_input, missing=missing)
         return y.as_in_context(x.context) if isinstance(y, nd.NDArray) else nd.array(y, ctx=x.context, dtype=np.int32)
 
     def _network(self, name: str, network: Network, *arguments: int) -> HybridBlock:
