@@ -82,14 +82,14 @@ def traced_shapes(block: Block, *shapes: tuple[int, ...]) -> list[tuple[int, ...
     except Exception:  # MXNet raises all kinds, a bare one among them, and the block is a user's
         return None
     parameters = set(steps.list_arguments()) - set(given)
-    return [shape for name, shape in zip(steps.list_outputs(), traced or []) if name not in parameters] or None
+    return [shape for name, shape in zip(steps.list_outputs(), traced) if name not in parameters] or None
 
 
-def output_shapes(symbol: sym.Symbol, shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[int, ...]] | None:
-    """Return the shapes of a symbol's outputs, given those of inputs, not all of which it needs to use."""
+def output_shapes(symbol: sym.Symbol, shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return the shapes of a symbol's outputs, given those of inputs, some of which it may not use."""
     used = set(symbol.list_arguments())
     _, outputs, _ = symbol.infer_shape(**{name: shape for name, shape in shapes.items() if name in used})
-    return outputs
+    return outputs or []
 
 
 def rows_per_call(block: Block, inputs: Sequence[nd.NDArray], at_most: int = BATCH_SIZE) -> int:

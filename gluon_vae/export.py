@@ -39,8 +39,9 @@ def export_onnx(net: HybridBlock, folder: str | Path, *, metadata: Mapping[str, 
     n_latent), too; ``decoder.onnx`` maps ``z``, (batch, n_latent), to ``output``, (batch, n_output), in [0, 1]. A
     conditional model's take labels, (batch,) int64 from 0 to n_classes - 1, as ``y`` beside. Of a
     ``SemiSupervisedVAE`` there is ``classifier.onnx``, from ``x`` to ``probabilities``, (batch, n_classes). The batch
-    is of any size, and all else float32. Every file says in its metadata of what it is: model, arguments, likelihood,
+    is of any size, and all else float32. Every file says in its metadata what it is of: model, arguments, likelihood,
     latent, version, and what ``metadata`` adds. Variances of pixels, and a prior fitted to the codes, stay here.
+    See chapter 1.
 
     Parameters
     ----------
@@ -147,8 +148,8 @@ def _traced(net: HybridBlock, part: str, inputs: Inputs) -> sym.Symbol:
 
 def _moments(code: sym.Symbol, inputs: Inputs, n_latent: int) -> dict[str, sym.Symbol]:
     """Name the columns of a code: the mean, and the log-variance where there is one."""
-    ((_, n_columns),) = output_shapes(code, {name: (1, *shape) for name, (_, shape) in inputs.items()})
-    names = ("mu", "log_var") if n_columns == 2 * n_latent else ("mu",)
+    shapes = output_shapes(code, {name: (1, *shape) for name, (_, shape) in inputs.items()})
+    names = ("mu", "log_var") if shapes == [(1, 2 * n_latent)] else ("mu",)
     starts = (i * n_latent for i in range(len(names)))
     return {name: sym.slice_axis(code, axis=1, begin=i, end=i + n_latent) for name, i in zip(names, starts)}
 

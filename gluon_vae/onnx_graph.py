@@ -79,7 +79,7 @@ def model(
         If an operator has no translation; names it and its place.
     """
     group = sym.Group(list(outputs.values()))
-    graph, names = Graph(), []
+    graph, names = Graph(), list[str]()
     traced = json.loads(group.tojson())
     for node in traced["nodes"]:
         if node["op"] != "null":
@@ -92,7 +92,7 @@ def model(
         graph.add("Identity", names[place], output=output)
     given = [_described(name, dtype, shape) for name, (dtype, shape) in inputs.items()]
     shapes = output_shapes(group, {name: (1, *shape) for name, (_, shape) in inputs.items()})
-    made = [_described(name, "float32", shape[1:]) for name, shape in zip(outputs, shapes)]
+    made = [_described(name, "float32", shape[1:]) for name, shape in zip(outputs, shapes, strict=True)]
     result = helper.make_model(
         helper.make_graph(graph.nodes, name, given, made, graph.constants),
         opset_imports=[helper.make_opsetid("", OPSET)],
