@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import gluon_vae
+from gluon_vae.run import Run
 from gluon_vae.storage import replacing, write_json
 
 import mxnet as mx
@@ -119,8 +120,8 @@ def run(experiment: Experiment, seed: int, data: gluon_vae.data.Mnist, checkpoin
 def table(record: dict[str, Any]) -> str:
     """Return the Markdown table of recorded runs."""
     lines = [
-        "| model | data | epochs | seeds | test loss | NLL + KL | minutes |",
-        "|---|---|---|---|---|---|---|",
+        "| name | model | data | epochs | not `fit`'s defaults | seeds | test loss | NLL + KL | minutes |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     notes = []
     for name, experiment in EXPERIMENTS.items():
@@ -136,10 +137,18 @@ def table(record: dict[str, Any]) -> str:
         terms = f"{column('test_nll').mean():.1f}"
         if len(column("test_kl")):
             terms += f" + {column('test_kl').mean():.1f}"
-        lines.append(
-            f"| {experiment.model} | {'binarized' if experiment.binarized else 'grey'} | {experiment.n_epochs} | "
-            f"{', '.join(sorted(runs))} | {loss.mean():.2f}{spread} | {terms} | {column('seconds').mean() / 60:.0f} |"
-        )
+        cells = [
+            f"`{name}`",
+            experiment.model,
+            "binarized" if experiment.binarized else "grey",
+            experiment.n_epochs,
+            _changed(experiment),
+            ", ".join(sorted(runs)),
+            f"{loss.mean():.2f}{spread}",
+            terms,
+            f"{column('seconds').mean() / 60:.0f}",
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
         for one in runs.values():
             if "log_likelihood" in one:
                 notes.append(
@@ -147,6 +156,19 @@ def table(record: dict[str, Any]) -> str:
                     f"{-one['log_likelihood']:.2f} ± {one['log_likelihood_error']:.2f}."
                 )
     return "\n".join([*lines, "", *notes]) + "\n"
+
+
+def _changed(experiment: Experiment) -> str:
+    """Say what an experiment does not leave to ``fit``, but for the epochs, which have a column."""
+    default = Run()
+    changed = [
+        f"{setting.replace('_', ' ')} {value:g}"
+        for setting in ("learning_rate", "batch_size")
+        if (value := getattr(experiment, setting)) != getattr(default, setting)
+    ]
+    if experiment.initializer is not None:
+        changed.append("Xavier's initial weights")
+    return ", ".join(changed)
 
 
 def main() -> None:

@@ -1,7 +1,9 @@
 """What one process trains, and what several share: as a script, the part of one worker."""
 
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -26,8 +28,20 @@ def train(kind, folder, kvstore=None):
     settings = {"n_epochs": 4, "batch_size": 8, "seed": 3, "progress": False}
     history = gluon_vae.fit(net, X, kvstore=kvstore, **settings, **OPTIONS.get(kind, {}))
     name = "one" if kvstore is None else f"worker{kvstore.rank}"
-    np.savez(Path(folder, f"{name}.npz"), loss=history["train_loss"], **checkpoint.parameters_of(net))
+    np.savez(Path(folder, f"{kind}-{name}.npz"), loss=history["train_loss"], **checkpoint.parameters_of(net))
+
+
+def of_one_model(store, kind):
+    """Return a store in which the parameters of several models, one after another, do not meet."""
+    ways = {name: partial(_under, getattr(store, name), kind) for name in ("init", "push", "pull")}
+    return SimpleNamespace(rank=store.rank, num_workers=store.num_workers, **ways)
+
+
+def _under(call, kind, name, values):
+    return call(f"{kind}/{name}", values)
 
 
 if __name__ == "__main__":
-    train(*sys.argv[1:], kvstore=distributed.connect())
+    joined = distributed.connect()
+    for model in MODELS:
+        train(model, sys.argv[1], of_one_model(joined, model))

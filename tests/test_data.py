@@ -62,24 +62,19 @@ def check_small(mnist):
     assert 0 <= mnist.x_train.min() < mnist.x_train.max() <= 1
 
 
-@pytest.fixture(scope="module")
-def original():
-    return mnist_data()  # takes seconds
-
-
-def test_sample_is_real_balanced_and_split_without_overlap(sample, original):
+def test_sample_is_real_balanced_and_split_without_overlap(sample):
     assert sample.x_train.shape == (4000, 784)
     assert sample.x_test.shape == (1000, 784)
     assert np.bincount(sample.y_train).tolist() == [400] * 10
     assert np.bincount(sample.y_test).tolist() == [100] * 10
-    expected = sorted(zip(map(bytes, original[0].astype(np.uint8)), original[1]))
+    images, labels = mnist_data()
+    expected = sorted(zip(map(bytes, images.astype(np.uint8)), labels))
     x = np.concatenate([sample.x_train, sample.x_test])
     y = np.concatenate([sample.y_train, sample.y_test])
     assert sorted(zip(map(bytes, np.rint(x * 255).astype(np.uint8)), y)) == expected
 
 
-def test_sample_is_float32_grey_and_always_the_same(sample, original, monkeypatch):
-    monkeypatch.setattr(data, "mnist_data", lambda: original)
+def test_sample_is_float32_grey_and_always_the_same(sample):
     assert sample.x_train.dtype == np.float32
     assert (sample.x_train.min(), sample.x_train.max()) == (0, 1)
     assert ((sample.x_train > 0) & (sample.x_train < 1)).any()
