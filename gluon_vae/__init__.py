@@ -7,14 +7,14 @@ To read the package, begin with the loss and follow the data:
    ``semi_supervised``: a label as a second latent
 3. ``training``: ``fit``, the loop; ``run``: what a run is; ``adam``: the rule of its steps
 4. ``evaluation``: the ELBO and log p(x) of images; ``latent``: from images to codes and back;
-   ``sample_quality``: how good samples are, by ``digit_classifier``
+   ``sample_quality``: how good samples are, by ``digit_classifier``; ``export``: the networks for other runtimes
 5. ``data``, ``plotting`` with ``sheets``, ``figures``: where images come from, and where they go
 6. ``contract``: what all of that asks of a model of your own
 
 The rest is for machines: ``arrays``, ``checks``, ``checkpoint`` with ``archive``, ``metadata`` and ``reading``,
-``storage``, ``distributed``, ``launcher``, ``compiled_adam``, ``generator``, ``options``, ``preflight``, ``process``,
-``streams``, ``roles``, ``openmp``, ``machine``, ``compatibility``, ``install_mxnet``; ``divergences``, ``diagrams``
-and ``docstrings`` stand alone.
+``storage``, ``distributed``, ``launcher``, ``compiled_adam``, ``generator``, ``onnx_graph``, ``options``,
+``preflight``, ``process``, ``streams``, ``roles``, ``openmp``, ``machine``, ``compatibility``, ``install_mxnet``;
+``divergences``, ``diagrams`` and ``docstrings`` stand alone.
 """
 
 # ruff: noqa: E402
@@ -32,6 +32,7 @@ from .checkpoint import load
 from .data import binarize, load_mnist
 from .divergences import kl_diagonal_gaussian, kl_gaussian
 from .evaluation import active_units, elbo, kl_per_dimension, log_likelihood
+from .export import export_onnx
 from .latent import encode, generate, latent_grid, pixel_variance, prior_draws, reconstruct
 from .semi_supervised import SemiSupervisedVAE, label_probabilities
 from .training import default_device, fit
@@ -51,6 +52,7 @@ __all__ = [
     "default_device",
     "elbo",
     "encode",
+    "export_onnx",
     "fit",
     "generate",
     "kl_diagonal_gaussian",

@@ -17,6 +17,7 @@ from . import checkpoint as checkpoints
 from . import checks, distributed, figures, launcher, openmp, preflight, process, streams
 from .data import Mnist, load_mnist
 from .evaluation import elbo
+from .export import check_onnx, export_onnx, file_names
 from .options import VAES, build_model, build_parser
 from .storage import replacing, write_json
 from .training import default_device, fit
@@ -105,6 +106,11 @@ def _prepared(args: argparse.Namespace) -> tuple[HybridBlock, mx.Context, Mnist]
         checks.positive_int("--" + name.replace("_", "-"), getattr(args, name))
     checks.positive_number("--learning-rate", args.learning_rate)
     checks.non_negative_int("--seed", args.seed)
+    if args.export is not None:
+        try:
+            check_onnx()
+        except ImportError as error:
+            raise ValueError(f"--export: {error}") from error
     device = _device(args.device)
     if device.device_type == "cpu":
         n_layers = 1 if args.model == "conv" else args.n_layers
@@ -115,6 +121,8 @@ def _prepared(args: argparse.Namespace) -> tuple[HybridBlock, mx.Context, Mnist]
         raise ValueError(f"--workers must be at most --batch-size, {args.batch_size}, got {args.workers}")
     files = ["checkpoint", "model.params", "history.json", *figures.names(net)]
     preflight.check_folder(args.out, files, files[:1] if args.resume else ())
+    if args.export is not None:
+        preflight.check_folder(args.export, file_names(net))
     return net, device, data
 
 
@@ -122,8 +130,8 @@ def _train(net: HybridBlock, device: mx.Context, data: Mnist, args: argparse.Nam
     kvstore = distributed.connect() if distributed.is_worker() else None
     leads = kvstore is None or kvstore.rank == 0
     checkpoint = args.out / "checkpoint"
+    digits = f"{len(data.x_train)} training and {len(data.x_test)} test digits, grey"
     if leads:
-        digits = f"{len(data.x_train)} training and {len(data.x_test)} test digits, grey"
         threads = os.environ.get(openmp.THREADS)
         where = f"{device}, {openmp.THREADS}={threads}" if threads else device
         print(f"{digits}; {_describe(net, args)} on {where}")
@@ -161,9 +169,15 @@ def _train(net: HybridBlock, device: mx.Context, data: Mnist, args: argparse.Nam
             path.unlink()  # of another model, that was trained here before
     if args.model in VAES:
         estimate = elbo(net, data.x_test, labels[1], seed=args.seed)
-        print(f"Test ELBO: {estimate} nats per image (z sampled; mean ± standard error over the test digits)")
+        measure = "ELBO"
+        reached = f"{estimate} nats per image (z sampled; mean ± standard error over the test digits)"
     else:
-        print(f"Test loss: {history['test_loss'][-1]:.1f} nats per image")
+        measure, reached = "loss", f"{history['test_loss'][-1]:.1f} nats per image"
+    print(f"Test {measure}: {reached}")
+    if args.export is not None:
+        training = f"{args.epochs} epochs, seed {args.seed}"
+        export_onnx(net, args.export, metadata={"data": digits, "training": training, measure: reached})
+        print(f"The networks are in {args.export.resolve()}: {', '.join(file_names(net))}")
     print(f"Parameters, history and pictures are in {args.out.resolve()}")
 
 

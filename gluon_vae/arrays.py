@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -78,11 +78,18 @@ def traced_shapes(block: Block, *shapes: tuple[int, ...]) -> list[tuple[int, ...
     given = {f"input{i}": shape for i, shape in enumerate(shapes)}
     try:
         steps = block(*map(sym.var, given)).get_internals()
-        _, traced, _ = steps.infer_shape(**given)
+        traced = output_shapes(steps, given)
     except Exception:  # MXNet raises all kinds, a bare one among them, and the block is a user's
         return None
     parameters = set(steps.list_arguments()) - set(given)
-    return [shape for name, shape in zip(steps.list_outputs(), traced or []) if name not in parameters] or None
+    return [shape for name, shape in zip(steps.list_outputs(), traced) if name not in parameters] or None
+
+
+def output_shapes(symbol: sym.Symbol, shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return the shapes of a symbol's outputs, given those of inputs, some of which it may not use."""
+    used = set(symbol.list_arguments())
+    _, outputs, _ = symbol.infer_shape(**{name: shape for name, shape in shapes.items() if name in used})
+    return outputs or []
 
 
 def rows_per_call(block: Block, inputs: Sequence[nd.NDArray], at_most: int = BATCH_SIZE) -> int:

@@ -56,6 +56,10 @@ files written to --out:
   latent_grid.png       with --n-latent 2, vae and conv: a 20 x 20 scan of the latent plane in steps of
                         equal prior probability
 
+files written to --export, for runtimes without MXNet (needs the package onnx: pip install '.[export]'):
+  encoder.onnx          x, (batch, 784), to mu and, of a VAE, log_var, (batch, N)
+  decoder.onnx          z, (batch, N), to output, (batch, 784), in [0, 1]; conditional ones take labels, y, beside
+
 exit codes:
   0 when all files are written, 2 for input that is refused, which is before training, 130 after Ctrl-C, and 1 for
   any other error: memory or disk that ran out, a loss that stopped being finite, a process that was killed
@@ -84,6 +88,7 @@ examples:
   python -m gluon_vae --n-latent 20 --seed 1                   another latent size and seed
   python -m gluon_vae --model conditional --out digits         ask for a digit
   python -m gluon_vae --likelihood gaussian --variance per-pixel --n-latent 20
+  python -m gluon_vae --resume --export onnx                   the networks of a run that is in out/
 """
 
 
@@ -118,6 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
     option("--workers", type=int, default=1, metavar="N", help="processes that share the batches (default: 1)")
     option("--resume", action="store_true", help="go on from the checkpoint in --out, with the same options")
     option("--out", type=Path, default=Path("out"), metavar="FOLDER", help="created if missing (default: out)")
+    option("--export", type=Path, metavar="FOLDER", help="write the networks there as ONNX files, too")
     return parser
 
 

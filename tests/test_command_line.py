@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 
@@ -392,6 +393,45 @@ def test_a_folder_in_the_place_of_a_file_is_found_before_training(name, main, tm
     assert code == 2
     assert str(tmp_path / name) in sentence
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("model", ["conditional", "autoencoder"])
+def test_the_networks_of_a_run_are_exported_then_or_later_with_what_it_reached(model, main, tmp_path):
+    out, first, second = (tmp_path / name for name in ("out", "first", "a/second"))
+    arguments = ("--out", out, "--model", model, "--epochs", 2)
+    assert main(*arguments, "--export", first)[0] == 0
+    assert sorted(path.name for path in first.iterdir()) == ["decoder.onnx", "encoder.onnx"]
+    assert main(*arguments, "--resume", "--export", second)[0] == 0
+    for path in first.iterdir():
+        session, again = (onnxruntime.InferenceSession(folder / path.name) for folder in (first, second))
+        facts = session.get_modelmeta().custom_metadata_map
+        assert facts == again.get_modelmeta().custom_metadata_map
+        assert facts["model"] == MODELS[model].__name__
+        assert facts["data"] == "200 training and 60 test digits, grey"
+        assert facts["training"] == "2 epochs, seed 0"
+        assert "nats per image" in facts["ELBO" if model == "conditional" else "loss"]
+        assert len(session.get_inputs()) == (2 if model == "conditional" else 1)
+
+
+def test_an_export_that_cannot_be_is_refused_before_anything_is_computed(main, tmp_path, monkeypatch):
+    for name in ("build_model", "load_mnist", "fit"):
+        monkeypatch.setattr(command_line, name, None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    code, sentence = main("--out", tmp_path / "out", "--export", tmp_path / "onnx")
+    assert code == 2
+    assert sentence.startswith("python -m gluon_vae: error: --export: ONNX files need the package onnx")
+    assert "'.[export]'" in sentence
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_to_what_is_no_folder_is_found_before_training(main, tmp_path, monkeypatch):
+    monkeypatch.setattr(command_line, "fit", None)
+    (tmp_path / "encoder.onnx").mkdir()
+    (tmp_path / "file").touch()
+    for folder, said in ((tmp_path, "encoder.onnx is not a file"), (tmp_path / "file", "file is a file")):
+        code, sentence = main("--out", tmp_path / "out", "--export", folder)
+        assert code == 2
+        assert said in sentence
 
 
 def test_an_out_that_cannot_be_written_to_is_found_before_training(main, tmp_path, monkeypatch):

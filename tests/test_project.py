@@ -47,7 +47,9 @@ def locked(python):
 
 
 def declared():
-    return [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+    """Return the requirements of the project and of its extras, but not those of one extra for another."""
+    extras = PROJECT["optional-dependencies"].values()
+    return [line for lines in (PROJECT["dependencies"], *extras) for line in lines if PROJECT["name"] not in line]
 
 
 @pytest.mark.parametrize("python", PYTHONS)
