@@ -39,6 +39,7 @@ ENDS = {1000: 160, 4000: 40}  # epochs, by training images: equally many steps
 DESCRIBED = 25  # the epoch of the models that are looked at more closely, all on 4000 images
 POINTS = (1, 2, 3, 5, 7, 10, 14, 20, 25, 30, 40, 50, 60, 80, 100, 130, 160, 200, 250, 300, 400, 500, 700, 1000)
 KEPT_SHARE = 0.01  # nats; the shares of dimensions below are not recorded
+KEPT = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 60, 100, 200)
 N_SAMPLES, N_CODES = 1000, 1000
 REFIT_EPOCHS = 30
 RECORD = Record(
@@ -97,7 +98,7 @@ def train(
     seed: int,
     n_epochs: int,
     points: dict[str, Any],
-    at_point: Callable[[HybridBlock, int], None],
+    at_point: Callable[[HybridBlock, int], None] | None = None,
     **options: Any,
 ) -> HybridBlock:
     """Train one model up to an epoch, and add what is measured at the epochs of ``POINTS`` to ``points``.
@@ -112,7 +113,8 @@ def train(
         epoch = history["epoch"][-1]
         if epoch in POINTS:
             points[str(epoch)] = point(net, data)
-            at_point(net, epoch)
+            if at_point:
+                at_point(net, epoch)
         if epoch >= n_epochs:
             raise Enough
 
@@ -147,6 +149,17 @@ def told_apart(net: HybridBlock, data: Mnist, mean: np.ndarray, covariance: np.n
     return float(SVC().fit(train, is_code).score(test, is_code))
 
 
+def bound_of_kept(net: HybridBlock, x: np.ndarray, n_kept: int, seed: int = 0) -> float:
+    """Return the mean bound with q(z|x) in the strongest dimensions, and the prior for q in the others."""
+    mu, var = posterior(net, x)
+    shares = 0.5 * (mu**2 + var - 1 - np.log(var))
+    kept = np.argsort(-shares.mean(axis=0))[:n_kept]
+    z = np.random.default_rng(seed).standard_normal(mu.shape)
+    z[:, kept] = mu[:, kept] + np.sqrt(var[:, kept]) * z[:, kept]
+    nll = net.nll_given(nd.array(x), nd.array(z)).asnumpy()
+    return -float((nll + shares[:, kept].sum(axis=1)).mean())
+
+
 def quality(images: np.ndarray, data: Mnist) -> dict[str, list[float]]:
     """Judge images by the ruler for samples, against the test digits: values with their errors; and their blur."""
     judged = sample_quality(images, data.x_test)
@@ -167,6 +180,7 @@ def describe(net: HybridBlock, data: Mnist) -> dict[str, Any]:
         "prior": quality(gluon_vae.generate(net, z), data),
         "codes": quality(gluon_vae.generate(net, codes), data),
         "confusion": confusion_matrix(data.y_test, named).tolist(),
+        "kept": [round(bound_of_kept(net, data.x_test, k), 3) for k in KEPT if k <= n],
         "moments": round(float(gluon_vae.kl_gaussian(mean, covariance, *standard)), 3),
         "told_from_prior": round(told_apart(net, data, *standard), 4),
         "told_from_moments": round(told_apart(net, data, mean, covariance), 4),
