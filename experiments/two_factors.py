@@ -24,7 +24,7 @@ import gluon_vae
 from mxnet import nd
 from mxnet.gluon import HybridBlock
 
-LATENT, BETAS, SEEDS = (2, 6), (1, 2, 4), tuple(range(10))
+LATENT, BETAS, SEEDS = (2, 6), (1, 2, 4), (0, 1, 2, 3, 4)
 SIDE, RADIUS, SHARPNESS, REACH = 16, 4.5, 3.0, 2.5  # pixels, but for the sharpness: of edges, per pixel
 N_IMAGES, N_HIDDEN, N_EPOCHS, RATE = 2000, 64, 60, 5e-3
 N_BINS = 20  # of equally many images, by which a factor is told
