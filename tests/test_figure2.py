@@ -21,10 +21,15 @@ def images_of(mu, var):
     return np.concatenate([mu, np.log(np.broadcast_to(var, mu.shape))], axis=1).astype(np.float32)
 
 
+@pytest.fixture(scope="module")
+def digits():
+    return gluon_vae.load_mnist()
+
+
 @pytest.fixture
-def small(monkeypatch, tmp_path):
+def small(monkeypatch, tmp_path, digits):
     """A small model of few images, and a record of its own."""
-    data = gluon_vae.load_mnist()
+    data = digits
     few = gluon_vae.data.Mnist(data.x_train[:200], data.y_train[:200], data.x_test[:100], data.y_test[:100])
     monkeypatch.setattr(figure2, "N_HIDDEN_FEW", 16)
     monkeypatch.setattr(figure2, "FOLDER", tmp_path)
@@ -98,3 +103,12 @@ def test_the_encoder_is_fitted_again_to_either_set_and_the_decoder_is_not(small)
         np.testing.assert_array_equal(old, p.data().asnumpy())
     assert result["train"] > points["3"]["train"]
     assert result["test"] > points["3"]["test"]
+
+
+def test_digits_are_named_by_all_coordinates_and_by_every_two_of_three(small):
+    net = figure2.train(small, 3, 0, 1, {})
+    result = figure2.confusion(net, small)
+    assert len(result["pairs"]) == 3
+    for table in (result["all"], *result["pairs"]):
+        np.testing.assert_array_equal(np.sum(table, axis=1), np.bincount(small.y_test))
+    assert np.trace(result["all"]) > 20  # of 100, where chance has 10
