@@ -157,7 +157,7 @@ def told_apart(net: HybridBlock, data: Mnist, mean: np.ndarray, covariance: np.n
 def bound_of_kept(net: HybridBlock, x: np.ndarray, n_kept: int, seed: int = 0) -> float:
     """Return the mean bound with q(z|x) in the strongest dimensions, and the prior for q in the others."""
     mu, var = posterior(net, x)
-    shares = 0.5 * (mu**2 + var - 1 - np.log(var))
+    shares = gluon_vae.kl_diagonal_gaussian(mu[..., None], var[..., None], 0, 1)  # of each coordinate
     kept = np.argsort(-shares.mean(axis=0))[:n_kept]
     z = np.random.default_rng(seed).standard_normal(mu.shape)
     z[:, kept] = mu[:, kept] + np.sqrt(var[:, kept]) * z[:, kept]
@@ -248,9 +248,7 @@ def go_on(folder: Path, n_latent: int, seed: int, n_epochs: int) -> None:
 
     def keep(net: HybridBlock, epoch: int) -> None:
         RECORD.add(key, seed, result | {"seconds": round(before + time.perf_counter() - begun)})
-        print(
-            f"{key}, epoch {epoch}: {points[str(epoch)]['train']:.2f}, {points[str(epoch)]['test']:.2f}", flush=True
-        )
+        print(f"{key}, epoch {epoch}: {bounds(points[str(epoch)])}", flush=True)
 
     FOLDER.mkdir(exist_ok=True)
     train(data, n_latent, seed, n_epochs, points, keep, checkpoint=path, resume=True)
@@ -271,20 +269,15 @@ def main() -> None:
                 go_on(args.data, n_latent, seed, args.epochs)
         return
     data = gluon_vae.load_mnist()
-    for seed in args.seeds or SEEDS:
-        for n_images in args.images:
-            for n_latent in args.latent or FEW[n_images]:
-                key = setting(n_images, n_latent)
-                if RECORD.has(key, seed):
-                    continue
-                net, result = run(small(data, n_images), n_latent, seed, ENDS[n_images])
-                if n_images < max(ENDS):
-                    result["refit"] = refit(net, small(data, n_images))
-                RECORD.add(key, seed, result)
-                last = result["points"][str(ENDS[n_images])]
-                print(
-                    f"{key}, seed {seed}: {last['train']:.1f}, {last['test']:.1f}; {result['seconds']} s", flush=True
-                )
+    models = {setting(n_images, n): (n_images, n) for n_images in args.images for n in args.latent or FEW[n_images]}
+    for key, seed in RECORD.missing(models, args.seeds or SEEDS):
+        n_images, n_latent = models[key]
+        net, result = run(small(data, n_images), n_latent, seed, ENDS[n_images])
+        if n_images < max(ENDS):
+            result["refit"] = refit(net, small(data, n_images))
+        RECORD.add(key, seed, result)
+        last = result["points"][str(ENDS[n_images])]
+        print(f"{key}, seed {seed}: {bounds(last)}; {result['seconds']} s", flush=True)
 
 
 if __name__ == "__main__":

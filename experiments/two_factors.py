@@ -109,14 +109,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="of the trainings (default: all)")
     args = parser.parse_args()
     x, factors = moons()
-    for seed in args.seeds:
-        for n_latent in args.latent:
-            for beta in args.betas:
-                key = f"{n_latent} dimensions, beta {beta}"
-                if not RECORD.has(key, seed):
-                    result = measure(train(n_latent, beta, seed, x), x, factors)
-                    RECORD.add(key, seed, result)
-                    print(f"{key}, seed {seed}: ELBO {result['elbo']:.2f}, gap {result['gap']:.3f}", flush=True)
+    models = {f"{n} dimensions, beta {beta}": (n, beta) for n in args.latent for beta in args.betas}
+    for key, seed in RECORD.missing(models, args.seeds):
+        result = measure(train(*models[key], seed, x), x, factors)
+        RECORD.add(key, seed, result)
+        print(f"{key}, seed {seed}: ELBO {result['elbo']:.2f}, gap {result['gap']:.3f}", flush=True)
 
 
 if __name__ == "__main__":
