@@ -6,8 +6,8 @@
 
 The paper's model and settings, 784-500-d-500-784 with tanh, batches of 100, one draw of z; but Adam at a constant
 rate in the place of Adagrad, the package's initial parameters, and no weight decay. For few images it has 200 hidden
-units, as the paper's model of its small data set. Training and test images are evaluated alike, equally many of both,
-at the ends of epochs. Chapter 15 reads the record, which is
+units, as the paper's model of its small data set. Training and test images are evaluated alike at the ends of epochs:
+all test images, and the first of the training images, equally many if there are so many. Chapter 15 reads the record,
 experiments/results/figure2.json, and trains three of its models. All numbers are in nats per grey image.
 """
 
@@ -77,7 +77,7 @@ def draw_codes(net: HybridBlock, x: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def point(net: HybridBlock, data: Mnist) -> dict[str, Any]:
-    """Measure the bound and the KL on equally many training and test images, and the shares of the dimensions."""
+    """Measure bound and KL on test images and as many training images at most, and the shares of the dimensions."""
     result: dict[str, Any] = {}
     for part, x in (("train", data.x_train[: len(data.x_test)]), ("test", data.x_test)):
         shares = gluon_vae.kl_per_dimension(net, x)
