@@ -74,6 +74,16 @@ def test_a_bound_of_all_dimensions_is_the_elbo_and_one_of_none_is_that_of_the_pr
     np.testing.assert_allclose(figure2.bound_of_kept(net, small.x_test, 0, 3), without, rtol=1e-5)
 
 
+def test_a_bound_pays_for_the_strongest_dimensions_only():
+    mu, var = np.tile([0.1, 2, 1], (5, 1)), np.tile([0.9, 0.2, 0.5], (5, 1))
+    shares = 0.5 * (mu**2 + var - 1 - np.log(var))[0]
+    net = Codes(3)
+    net.nll_given = lambda x, z: nd.zeros(len(x))
+    for kept in ([], [1], [1, 2], [0, 1, 2]):
+        bound = figure2.bound_of_kept(net, images_of(mu, var), len(kept))
+        np.testing.assert_allclose(bound, -shares[kept].sum(), rtol=1e-5)
+
+
 def test_a_longer_training_begins_with_the_shorter_one(small):
     short, long = {}, {}
     figure2.train(small, 3, 1, 2, short)
