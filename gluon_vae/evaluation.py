@@ -72,7 +72,8 @@ def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: i
     x : (n, n_output)
         Floating-point images, pixels in [0, 1].
     y : (n,), optional
-        Their labels, for a conditional model, which then gives a bound of log p(x|y).
+        Their labels, for a conditional model, which then gives a bound of log p(x|y); a ``SemiSupervisedVAE`` of
+        log p(x, y), or of log p(x) where the label is -1.
     n_samples : int
         Evaluations per image that are averaged, each with fresh draws of z.
     seed : int, optional
@@ -96,7 +97,7 @@ def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: i
     >>> bound.per_image.shape, bound.mean < 0
     ((1000,), True)
     """
-    inputs = inputs_of(net, x, y)
+    inputs = inputs_of(net, x, y, missing=True)
     n_samples = checks.positive_int("n_samples", n_samples)
     draws = []
     batch_size = rows_per_call(net, inputs)
