@@ -30,10 +30,11 @@ from mxnet.gluon import HybridBlock
 
 SEEDS = (0, 1, 2, 3, 4)
 CHANNELS, N_HIDDEN, N_SMALL, N_LATENT, BATCH_SIZE = (16, 32, 64), 200, 88, 20, 50
+N_PUBLISHED = 100  # latent dimensions of the published convolutional VAE, which had these channels
 N_TRAIN, FEW = 4000, 500
-HALF, SHORT, LONG = 320, 640, 2560  # steps
+SHORT, LONG = 640, 2560  # steps
 N_SAMPLES = 1000  # draws from the prior
-N_MOVED, MOVED_BY = 24, 2  # test images whose best posterior is looked for, and by how many pixels they are moved
+N_MOVED, MOVED_BY = 100, 2  # test images whose best posterior is looked for, and by how many pixels they are moved
 ASCENT = {"n_steps": 100, "n_draws": 4, "full": False}
 RECORD = Record(
     "convolutions",
@@ -88,12 +89,11 @@ SETTINGS = {
     "dense-permuted": Setting(dense, "permuted"),
     "conv-500-images": Setting(conv, n_images=FEW),
     "dense-500-images": Setting(dense, n_images=FEW),
-    "conv-100-D": Setting(conv, n_latent=100, n_steps=HALF),
-    "dense-100-D": Setting(dense, n_latent=100, n_steps=HALF),
+    "conv-100-D": Setting(conv, n_latent=N_PUBLISHED),
+    "dense-100-D": Setting(dense, n_latent=N_PUBLISHED),
     "conv-100-D-published": Setting(
         partial(conv, act_type="relu"),
-        n_latent=100,
-        n_steps=HALF,
+        n_latent=N_PUBLISHED,
         initializer=mx.init.Xavier(),
         options={"learning_rate": 5e-4, "schedule": "constant"},
     ),
@@ -253,13 +253,10 @@ def main() -> None:
         if name not in SETTINGS:
             parser.error(f"{name!r} is none of {', '.join(SETTINGS)}")
     data = gluon_vae.load_mnist()
-    for name in args.names or SETTINGS:
-        for seed in args.seeds:
-            if RECORD.has(name, seed):
-                continue
-            result = run(name, seed, data)
-            RECORD.add(name, seed, result)
-            print(f"{name}, seed {seed}: test ELBO {result['test']:.1f}; {result['seconds']:.0f} s", flush=True)
+    for name, seed in RECORD.missing(args.names or SETTINGS, args.seeds):
+        result = run(name, seed, data)
+        RECORD.add(name, seed, result)
+        print(f"{name}, seed {seed}: test ELBO {result['test']:.1f}; {result['seconds']:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
