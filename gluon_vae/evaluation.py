@@ -180,7 +180,7 @@ def _log_weights(net: HybridBlock, x: nd.NDArray, *condition: nd.NDArray, n_samp
 def kl_per_dimension(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
     """Average over images the KL of each latent dimension from the prior.
 
-    Their sum is the mean KL of the loss. A dimension near 0 carries nothing: it has collapsed. See chapters 9 and 14.
+    Their sum is the mean KL of the loss. A dimension near 0 carries nothing: it has collapsed. See chapters 9 and 15.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def active_units(net: HybridBlock, x: Any, y: Any = None, *, threshold: float = 
     """Tell which latent dimensions follow the image.
 
     Those whose posterior mean has a variance over the images above ``threshold`` (Burda et al. 2016,
-    section 5.2, who use 0.01). See chapters 9 and 14.
+    section 5.2, who use 0.01). See chapters 9 and 15.
 
     Parameters
     ----------
