@@ -172,7 +172,8 @@ def shift_cost_of_the_best(net: HybridBlock, x: np.ndarray, pixels: int, seed: i
 def plane_share(kernels: np.ndarray) -> np.ndarray:
     """Return which part of the squared weights of each kernel, (n, k, k), less their mean, a plane explains.
 
-    1 for a kernel that rises evenly in one direction; 2 / (k^2 - 1) on average for one of independent weights from one distribution.
+    1 for a kernel that rises evenly in one direction; 2 / (k^2 - 1) on average for one of independent weights from
+    one distribution.
     """
     k = kernels.shape[1]
     ramp = np.arange(k) - (k - 1) / 2
