@@ -15,7 +15,7 @@ import math
 import re
 import struct
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -102,7 +102,8 @@ def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
         if "\0" in name or len(encoded) > MAX_NAME or encoded.decode() != name:
             raise ValueError(f"cannot hold an array named {name[:80]!a}")
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    named: Mapping[str, Any] = arrays  # the types of NumPy 2 have another use for one name
+    np.savez(buffer, **named)
     payload = buffer.getbuffer()
     return b"".join([HEAD, hashlib.sha256(payload).hexdigest().encode(), b"\n", payload])
 
