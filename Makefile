@@ -43,8 +43,8 @@ export FIND_PYTHON
 run: .venv/.run
 	$(BIN)/python -m gluon_vae $(ARGS)
 
-# The fast lane of `make test`: without the notebooks, and without the tests marked slow, which train in processes
-# of their own that are killed, go on, or share the work.
+# The fast lane of `make test`: without the notebooks, and without the tests marked slow, which build the site, or train
+# in processes of their own that are killed, go on, or share the work.
 check: lint
 	$(ONE_THREAD) $(BIN)/pytest -n auto --maxprocesses 4 -m "not slow"
 

@@ -43,13 +43,15 @@ myst_substitutions = course.SUBSTITUTIONS
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-bibtex_bibfiles = ["docs/references.bib"]
-bibtex_default_style = "plain"
+bibtex_bibfiles = ["references.bib"]
+bibtex_default_style = "alpha"
 bibtex_reference_style = "author_year"
 
+autodoc_inherit_docstrings = False  # MXNet's say nothing of ours
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings have types and shapes
 napoleon_google_docstring = False
+napoleon_use_ivar = True
 napoleon_use_rtype = False
 
 # Formulas are set while the site is built, so that no page needs a script, or another host, for them.
@@ -58,12 +60,14 @@ katex_css_path = "katex/katex.min.css"
 
 html_theme = "sphinx_book_theme"
 html_title = project
+html_domain_indices = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_sidebars = {"**": ["navbar-logo.html", "search-button-field.html", "explorer.html", "sbt-sidebar-nav.html"]}
-html_context = {"explorer": course.HAS_EXPLORER}
+html_context = {"default_mode": "auto", "explorer": course.HAS_EXPLORER}
 html_theme_options = {
     "home_page_in_toc": True,
+    "navbar_persistent": [],
     "repository_branch": "main",
     "search_bar_text": "Search",
     "use_fullscreen_button": False,

@@ -61,7 +61,7 @@ def names(entry: Entry) -> list[str]:
 
 def cites(text: str, entry: Entry) -> bool:
     """Whether plain text cites a paper: by its number, or by its authors and year."""
-    if entry.fields.get("eprint", "no number") in text:
+    if "eprint" in entry.fields and entry.fields["eprint"] in text:
         return True
     first, *others = names(entry)
     forms = [" and ".join([first, *others])] if len(others) < 2 else [f"{first} et al."]
@@ -109,7 +109,7 @@ def say_where_papers_are_cited(app, doctree, docname):
     if docname != "docs/papers":
         return
     for citation in app.env.get_domain("cite").citations:
-        for item in doctree.findall(nodes.list_item):
+        for item in doctree.findall(nodes.citation):
             if citation.citation_id in item["ids"]:
                 item["ids"].append(f"paper-{citation.key}")
                 item += nodes.paragraph("", "Cited in ", *places(app, PAPERS[citation.key]), classes=["cited-in"])
@@ -165,7 +165,7 @@ def table_of_public_names() -> str:
     """Return a table of what ``import gluon_vae`` offers: what it is, and the chapters that explain it."""
     package = importlib.import_module("gluon_vae")
     order = list(MODULES)
-    rows = ["| | | chapters |", "|---|---|---|"]
+    rows = ["| name | what it is | chapters |", "|---|---|---|"]
     for name in sorted(package.__all__, key=lambda name: order.index(getattr(package, name).__module__)):
         item = getattr(package, name)
         summary = " ".join(item.__doc__.split("\n\n")[0].split()).replace("|", "\\|")
@@ -195,7 +195,19 @@ def as_bibtex(cff: dict) -> str:
     return "\n".join(["```bibtex", "@software{gluon_vae,", *lines, "}", "```"])
 
 
+def list_of_chapters() -> str:
+    """Return the chapters with the question that each of them asks."""
+    lines = []
+    for number, path in CHAPTERS.items():
+        opening = "".join(json.loads(path.read_text())["cells"][0]["source"])
+        title = re.match(rf"# {number} · (.+)", opening)[1]
+        question = re.search(r"\*\*Question\.\*\* (.+)", opening)[1]
+        lines.append(f"| {number} | [{title}](/notebooks/{path.name}) | {question.replace('|', chr(92) + '|')} |")
+    return "\n".join(["| | chapter | question |", "|---|---|---|", *lines])
+
+
 SUBSTITUTIONS = {
+    "chapters": list_of_chapters(),
     "public_names": table_of_public_names(),
     "bibtex": as_bibtex(CITATION),
     "explorer": "- To play: [the explorer](explorer:), where a trained VAE answers as you drag its code."
