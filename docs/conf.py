@@ -47,9 +47,11 @@ bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "alpha"
 bibtex_reference_style = "author_year"
 
+toc_object_entries_show_parents = "hide"
 autodoc_inherit_docstrings = False  # MXNet's say nothing of ours
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings have types and shapes
+viewcode_follow_imported_members = False  # else a page of source names the wrong module in its links back
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False

@@ -81,19 +81,8 @@ def prose(path: Path) -> str:
 
 PAPERS = parse_file(ROOT / "docs/references.bib").entries
 KEY_OF = {entry.fields["eprint"]: key for key, entry in PAPERS.items() if "eprint" in entry.fields}
-CITING = [
-    path
-    for pattern in (
-        "notebooks/*.ipynb",
-        "gluon_vae/*.py",
-        "gluon_vae/*.mplstyle",
-        "experiments/*.py",
-        "README.md",
-        "docs/*.md",
-    )
-    for path in sorted(ROOT.glob(pattern))
-]
-PROSE = {path: prose(path) for path in CITING}
+CITING = ["notebooks/*.ipynb", "gluon_vae/*.py", "gluon_vae/*.mplstyle", "experiments/*.py", "README.md", "docs/*.md"]
+PROSE = {path: prose(path) for pattern in CITING for path in sorted(ROOT.glob(pattern))}
 
 
 def arxiv(role, rawtext, text, lineno, inliner, options=None, content=()):
@@ -112,7 +101,8 @@ def say_where_papers_are_cited(app, doctree, docname):
         for item in doctree.findall(nodes.citation):
             if citation.citation_id in item["ids"]:
                 item["ids"].append(f"paper-{citation.key}")
-                item += nodes.paragraph("", "Cited in ", *places(app, PAPERS[citation.key]), classes=["cited-in"])
+                if links := places(app, PAPERS[citation.key]):
+                    item += nodes.paragraph("", "Cited in ", *links, classes=["cited-in"])
 
 
 def places(app, paper):
@@ -137,12 +127,25 @@ def places(app, paper):
 
 def link_source(app, docname, source):
     """Lead what a text says of the package's files, of papers and of the explorer to the site's pages."""
-    text = TO_CODE.sub(to_reference, source[0])
+    if docname.startswith("notebooks/"):
+        book = json.loads(source[0])
+        for cell in book["cells"]:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = linked("".join(cell["source"]))
+        source[0] = json.dumps(book)
+    else:
+        source[0] = linked(source[0])
+
+
+def linked(text):
+    """Return Markdown with those links in it."""
+    text = TO_CODE.sub(to_reference, text)
     text = ARXIV.sub(lambda number: f"{{arxiv}}`{number[0]}`", text)
-    source[0] = TO_EXPLORER.sub(lambda link: f"](explorer:{link[1] or ''})", text)
+    return TO_EXPLORER.sub(lambda link: f"](explorer:{link[1] or ''})", text)
 
 
 def to_reference(link):
+    """Return the reference's entry for what a link to a file of the package names."""
     name, module = link.groups()
     if name == module:
         return f"{{py:mod}}`{name} <gluon_vae.{module}>`"
@@ -153,28 +156,37 @@ def link_docstring(app, what, name, item, options, lines):
     """Lead the chapters and the papers that a docstring names to their pages."""
 
     def to_chapters(sentence):
-        return re.sub(
-            r"\d+", lambda number: f":doc:`{number[0]} </notebooks/{CHAPTERS[int(number[0])].stem}>`", sentence[0]
-        )
+        return re.sub(r"\d+", lambda n: f":doc:`{n[0]} </notebooks/{CHAPTERS[int(n[0])].stem}>`", sentence[0])
 
     text = SEE_CHAPTERS.sub(to_chapters, "\n".join(lines))
     lines[:] = re.sub(r"(?<=arXiv)(\s+)(\d{4}\.\d{4,5})", r"\1:arxiv:`\2`", text).split("\n")
 
 
+def list_of_chapters() -> str:
+    """Return the chapters with the question that each of them asks."""
+    lines = []
+    for number, path in CHAPTERS.items():
+        opening = "".join(json.loads(path.read_text())["cells"][0]["source"])
+        title = re.match(rf"# {number} · (.+)", opening)[1]
+        question = re.search(r"\*\*Question\.\*\* (.+)", opening)[1]
+        lines.append(f"| {number} | [{title}](/notebooks/{path.name}) | {question.replace('|', chr(92) + '|')} |")
+    return "\n".join(["| | chapter | question |", "|---|---|---|", *lines])
+
+
 def table_of_public_names() -> str:
     """Return a table of what ``import gluon_vae`` offers: what it is, and the chapters that explain it."""
     package = importlib.import_module("gluon_vae")
-    order = list(MODULES)
+    items = [(getattr(package, name), name) for name in package.__all__]
+    if missing := {item.__module__ for item, _ in items} - set(MODULES):
+        raise SystemExit(f"The pages in docs/api lack {', '.join(sorted(missing))}, which has public names")
     rows = ["| name | what it is | chapters |", "|---|---|---|"]
-    for name in sorted(package.__all__, key=lambda name: order.index(getattr(package, name).__module__)):
-        item = getattr(package, name)
-        summary = " ".join(item.__doc__.split("\n\n")[0].split()).replace("|", "\\|")
+    for item, name in sorted(items, key=lambda pair: list(MODULES).index(pair[0].__module__)):
+        summary = " ".join(item.__doc__.split("\n\n")[0].split())
         see = SEE_CHAPTERS.search(item.__doc__)
-        chapters = [f"[{n}](/notebooks/{CHAPTERS[int(n)].name})" for n in re.findall(r"\d+", see[0])] if see else []
-        summary = ARXIV.sub(lambda number: f"{{arxiv}}`{number[0]}`", SEE_CHAPTERS.sub("", summary)).replace(
-            "``", "`"
-        )
-        rows.append(f"| {{py:obj}}`{name} <{item.__module__}.{name}>` | {summary} | {', '.join(chapters)} |")
+        numbers = re.findall(r"\d+", see[0]) if see else []
+        chapters = ", ".join(f"[{n}](/notebooks/{CHAPTERS[int(n)].name})" for n in numbers)
+        text = linked(SEE_CHAPTERS.sub("", summary)).replace("``", "`").replace("|", "\\|")
+        rows.append(f"| {{py:obj}}`{name} <{item.__module__}.{name}>` | {text} | {chapters} |")
     return "\n".join(rows)
 
 
@@ -195,24 +207,12 @@ def as_bibtex(cff: dict) -> str:
     return "\n".join(["```bibtex", "@software{gluon_vae,", *lines, "}", "```"])
 
 
-def list_of_chapters() -> str:
-    """Return the chapters with the question that each of them asks."""
-    lines = []
-    for number, path in CHAPTERS.items():
-        opening = "".join(json.loads(path.read_text())["cells"][0]["source"])
-        title = re.match(rf"# {number} · (.+)", opening)[1]
-        question = re.search(r"\*\*Question\.\*\* (.+)", opening)[1]
-        lines.append(f"| {number} | [{title}](/notebooks/{path.name}) | {question.replace('|', chr(92) + '|')} |")
-    return "\n".join(["| | chapter | question |", "|---|---|---|", *lines])
-
-
 SUBSTITUTIONS = {
     "chapters": list_of_chapters(),
     "public_names": table_of_public_names(),
     "bibtex": as_bibtex(CITATION),
-    "explorer": "- To play: [the explorer](explorer:), where a trained VAE answers as you drag its code."
-    if HAS_EXPLORER
-    else "",
+    "explorer": "- To play: [the explorer](explorer:), a trained VAE that answers as one drags its code."
+    * HAS_EXPLORER,
 }
 
 
@@ -223,9 +223,8 @@ def link_explorer(app, doctree, docname):
     """Give links to the explorer the way to it from this page."""
     for link in doctree.findall(nodes.reference):
         if link.get("refuri", "").startswith("explorer:"):
-            link["refuri"] = (
-                "../" * docname.count("/") + "explorer/index.html" + link["refuri"].removeprefix("explorer:")
-            )
+            view = link["refuri"].removeprefix("explorer:")
+            link["refuri"] = "../" * docname.count("/") + "explorer/index.html" + view
 
 
 def finish(app, error):
@@ -234,9 +233,8 @@ def finish(app, error):
         return
     folder = Path(app.outdir)
     if HAS_EXPLORER:
-        shutil.copytree(
-            EXPLORER, folder / "explorer", ignore=shutil.ignore_patterns("*.py", "__pycache__"), dirs_exist_ok=True
-        )
+        sources = shutil.ignore_patterns("*.py", "__pycache__")
+        shutil.copytree(EXPLORER, folder / "explorer", ignore=sources, dirs_exist_ok=True)
     home = app.builder.get_target_uri(app.config.root_doc)
     title = app.config.html_title
     (folder / "index.html").write_text(
