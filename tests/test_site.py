@@ -1,5 +1,6 @@
 """The site: built without a warning, whole, and alone: nothing on it asks the network for anything."""
 
+import fcntl
 import html.parser
 import importlib.util
 import os
@@ -53,22 +54,32 @@ class Page(html.parser.HTMLParser):
         if tag == "img":
             self.pictures.append((found["src"], found.get("alt")))
 
-    handle_startendtag = handle_starttag
-
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Build the site as `make site` does."""
-    folder = tmp_path_factory.mktemp("site")
-    command = re.search(r"^site: .*\n\t(.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
-    command = command.replace("$(BIN)/sphinx-build", "").replace("build/doctrees", str(folder / "doctrees")).split()
-    command[-1] = str(folder / "html")
-    environment = os.environ | {"GITHUB_REPOSITORY": "someone/gluon-vae"}
+    """Build the site as `make site` does, once for all processes that share the tests."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with (folder / "site.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "site/index.html").exists():  # the last file of a build
+            build(folder / "site", folder / "doctrees")
+    return folder / "site"
+
+
+def build(site, doctrees):
+    makefile = (ROOT / "Makefile").read_text()
+    command = re.search(r"^site: .*\n\t\$\(BIN\)/sphinx-build (.+)$", makefile, re.MULTILINE)[1]
+    *options, target = command.replace("build/doctrees", str(doctrees)).split()
+    assert target == "site"
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", *command], cwd=ROOT, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "sphinx", *options, str(site)],
+        cwd=ROOT,
+        env=os.environ | {"GITHUB_REPOSITORY": "someone/gluon-vae"},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
-    return folder / "html"
 
 
 @pytest.fixture(scope="module")
