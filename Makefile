@@ -38,13 +38,13 @@ exit 1
 endef
 export FIND_PYTHON
 
-.PHONY: run check test test-kernels margins soak lab notebooks figures bench lint format clean FORCE
+.PHONY: run check test test-kernels margins soak lab notebooks figures site bench lint format clean FORCE
 
 run: .venv/.run
 	$(BIN)/python -m gluon_vae $(ARGS)
 
-# The fast lane of `make test`: without the notebooks, and without the tests marked slow, which train in processes
-# of their own that are killed, go on, or share the work.
+# The fast lane of `make test`: without the notebooks, and without the tests marked slow, which build the site, or train
+# in processes of their own that are killed, go on, or share the work.
 check: lint
 	$(ONE_THREAD) $(BIN)/pytest -n auto --maxprocesses 4 -m "not slow"
 
@@ -88,12 +88,16 @@ notebooks: .venv/.dev
 figures: .venv/.run
 	$(BIN)/python -m gluon_vae --data $(DATA) --epochs 50 --out figures
 
+# Needs node, by which the formulas are set. Opens from disk: site/index.html.
+site: .venv/.dev
+	$(BIN)/sphinx-build --quiet --fail-on-warning -c docs -d build/doctrees . site
+
 # The peers' environments are made on demand, in benchmarks/.
 bench: .venv/.run
 	$(BIN)/python benchmarks/run.py --data $(DATA) $(ARGS)
 
 clean:
-	rm -rf .venv benchmarks/.venv-* out build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv benchmarks/.venv-* out build site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # What running needs comes first and alone, so that the first picture comes soon.
@@ -105,7 +109,7 @@ clean:
 	touch $@
 
 .venv/.dev: .venv/.run
-	$(PIP) --no-build-isolation -e '.[dev]'
+	$(PIP) --no-build-isolation -e '.[dev,docs]'
 	touch $@
 
 .venv/pyvenv.cfg:

@@ -66,7 +66,7 @@ FRAGMENTS = {
             Check pixel values and labels at every call, which waits for the device. Shape and dtype are
             checked in any case.
         prefix : str, optional
-            Of the parameters' names; a number is added to the class's name if not given: 'vae0_'.
+            Of the parameters' names; a number is added to the class's name if not given: ``vae0_``.
         """,
     "posterior": """
         mu, log_var : (batch, n_latent)

@@ -2,7 +2,8 @@
 
     python notebooks/execute.py notebooks/01_vae.ipynb ...
 
-Timing, kernel details and progress bars are left out of the files.
+Timing, kernel details and progress bars are left out of the files. What a cell keeps are its tags and ``mystnb``, in
+which ``{"image": {"alt": "..."}}`` says what its figure shows, for those who cannot see it.
 """
 
 import re
@@ -14,6 +15,8 @@ from nbclient import NotebookClient
 
 # As a terminal would show it, a finished bar is a line that its carriage returns overwrote with blanks.
 OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\n])|[ \r]+$")
+
+KEPT = ("tags", "mystnb")
 
 
 def execute(path: Path) -> None:
@@ -32,7 +35,7 @@ def execute(path: Path) -> None:
     ).execute()
     notebook.metadata.language_info = {"name": "python"}
     for cell in notebook.cells:
-        cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key in KEPT}
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if not _is_cleared_bar(output)]
     nbformat.write(notebook, path)

@@ -46,14 +46,15 @@ def locked(python):
     return versions
 
 
-def declared():
-    """Return the requirements of the project and of its extras, but not those of one extra for another."""
-    extras = PROJECT["optional-dependencies"].values()
-    return [line for lines in (PROJECT["dependencies"], *extras) for line in lines if PROJECT["name"] not in line]
+def declared(*extras):
+    """Return the requirements of the project and of extras, but not those of one extra for another."""
+    optional = PROJECT["optional-dependencies"]
+    lines = sum((optional[extra] for extra in extras), PROJECT["dependencies"])
+    return [Requirement(line) for line in lines if PROJECT["name"] not in line]
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("requirement", list(map(Requirement, declared())), ids=lambda r: r.name)
+@pytest.mark.parametrize("requirement", declared(*PROJECT["optional-dependencies"]), ids=lambda r: r.name)
 def test_lock_pins_every_requirement_inside_its_range(requirement, python):
     if holds(requirement, f"{python}.0"):
         assert locked(f"{python}.0")[canonicalize_name(requirement.name)] in requirement.specifier
@@ -89,7 +90,7 @@ def test_every_file_names_the_same_pythons():
 
 def test_this_environment_is_the_locked_one():
     versions = locked(platform.python_version())
-    for requirement in map(Requirement, declared()):
+    for requirement in declared("dev"):
         name = canonicalize_name(requirement.name)
         assert Version(metadata.version(name)) == versions[name]
 
@@ -235,6 +236,18 @@ def test_a_chapter_in_the_style_of_the_course_keeps_vectors_and_a_small_file(pat
     kinds = {kind for cell in cells for output in cell["outputs"] for kind in output.get("data", {})}
     assert kinds & {"image/png", "image/svg+xml"} == {"image/svg+xml" if has_style else "image/png"}
     assert path.stat().st_size < (2e6 if has_style else 4e6)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_every_figure_of_a_chapter_says_in_words_what_it_shows(path):
+    texts = []
+    for cell in code_cells(path):
+        has_figure = any({"image/png", "image/svg+xml"} & set(output.get("data", {})) for output in cell["outputs"])
+        text = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt")
+        assert has_figure == (text is not None), cell["id"]
+        texts += [text] if has_figure else []
+    assert all(len(text) > 30 and text.endswith(".") for text in texts)
+    assert len(set(texts)) == len(texts)
 
 
 @pytest.mark.parametrize("path", [*NOTEBOOKS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.stem)
