@@ -4,8 +4,8 @@
     python experiments/explorer.py --data sample --epochs 5 --out FILE       a quick one, to work on the page
 
 A VAE, a plain autoencoder and a beta-VAE, alike but for the loss, are trained on grey MNIST. The page computes with
-their weights rounded to 8 or 16 bits, a scale for each row, and what the file says of a model is measured with those. The
-first test digits come with them, 4 bits a pixel.
+their weights rounded to 8 or 16 bits, a scale for each row, and what the file says of a model is measured with those.
+The first test digits come with them, 4 bits a pixel.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def unpacked(network: HybridBlock, packed: dict[str, Any]) -> None:
 
 
 def measured(net: HybridBlock, x: np.ndarray) -> dict[str, float]:
-    """Measure a model on test images, in nats per image: ELBO, or where there is none NLL, with its standard error."""
+    """Measure a model on test images, in nats per image: its ELBO, or its NLL if it has none; with standard error."""
     if hasattr(net, "nll_given"):
         name, estimate = "elbo", elbo(net, x, seed=SEED)
     else:
@@ -122,6 +122,13 @@ def digits(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """Pack images, (n, 784), 4 bits a pixel, the first of two in the upper half of a byte, and their labels."""
     grey = np.rint(x * GREYS).astype(np.uint8)
     return {"labels": "".join(map(str, y)), "bytes": _base64((grey[:, ::2] << 4 | grey[:, 1::2]).tobytes())}
+
+
+def images(packed: dict[str, Any]) -> np.ndarray:
+    """Return the images that ``digits`` packed, (n, 784), float32."""
+    pairs = np.frombuffer(base64.b64decode(packed["bytes"]), np.uint8)
+    grey = np.stack([pairs >> 4, pairs & GREYS], axis=1).reshape(len(packed["labels"]), -1)
+    return grey.astype(np.float32) / np.float32(GREYS)
 
 
 def _base64(content: bytes) -> str:
@@ -145,7 +152,9 @@ def read(path: Path = WEIGHTS) -> dict[str, Any]:
 def main() -> None:
     """Train what is not trained yet, round, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="mnist", help="'sample', or a folder with MNIST's four files (default: the cache)")
+    parser.add_argument(
+        "--data", default="mnist", help="'sample', or a folder with MNIST's four files (default: the cache)"
+    )
     parser.add_argument("--epochs", type=int, default=N_EPOCHS, help=f"of every training (default: {N_EPOCHS})")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="(default: docs/explorer/weights.js)")
     args = parser.parse_args()

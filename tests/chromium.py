@@ -114,7 +114,9 @@ class Page:
         what = event.get("params", {})
         match event.get("method"):
             case "Runtime.consoleAPICalled":
-                self.console.append(" ".join(str(part.get("value", part.get("description"))) for part in what["args"]))
+                self.console.append(
+                    " ".join(str(part.get("value", part.get("description"))) for part in what["args"])
+                )
             case "Runtime.exceptionThrown":
                 details = what["exceptionDetails"]
                 self.errors.append(details.get("exception", {}).get("description", details["text"]))
