@@ -30,6 +30,7 @@ const digits = (() => {
 
   // An image from an address, or null if it is none.
   function fromText(text) {
+    if (!text) return null;
     try {
       const binary = atob(text.replace(/-/g, "+").replace(/_/g, "/"));
       const bytes = new Uint8Array((SIDE * SIDE) / 2);

@@ -54,5 +54,17 @@ const pictures = (() => {
     return element;
   }
 
-  return { color, rgb, inked, signed, show, fit, svg };
+  // Do something with the next frame, however often events ask for it; the last of them counts, and null undoes it.
+  const asked = new Map();
+  function later(name, action) {
+    if (!asked.has(name)) {
+      requestAnimationFrame(() => {
+        asked.get(name)?.();
+        asked.delete(name);
+      });
+    }
+    asked.set(name, action);
+  }
+
+  return { color, rgb, inked, signed, show, fit, svg, later };
 })();

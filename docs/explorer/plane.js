@@ -7,6 +7,7 @@ const plane = (() => {
   const SHARES = [0.5, 0.9, 0.99]; // of the prior, inside its contours
   const GRAB = 16; // CSS pixels from which an anchor is taken hold of
   const HOVER = 9; // and a digit
+  const INSET = 0.03; // around the square of Φ(z), so that what lies at its rim can be seen and taken hold of
   const GLIDE = 350; // milliseconds that digits need to their new places
 
   const canvas = document.getElementById("plane");
@@ -23,12 +24,18 @@ const plane = (() => {
   let frame = 0;
   let glideFrom = 0;
 
-  // From z to the unit square, (0, 0) being its lower left, and back.
-  const toUnit = (z) => z.map((value, i) => (view.cdf ? vae.normalCdf(value) : (value - view.low[i]) / view.width));
+  // From z to the unit square that is shown, (0, 0) being its lower left, and back.
+  const inset = () => (view.cdf ? INSET : 0);
+  const widen = (share) => inset() + (1 - 2 * inset()) * share;
+  const toUnit = (z) => z.map((value, i) => widen(view.cdf ? vae.normalCdf(value) : (value - view.low[i]) / view.width));
   function fromUnit(place) {
-    if (!view.cdf) return place.map((value, i) => view.low[i] + view.width * Math.max(0, Math.min(1, value)));
-    return place.map((value) => vae.normalPpf(Math.max(1e-4, Math.min(1 - 1e-4, value))));
+    const least = view.cdf ? 1e-4 : 0;
+    const shares = place.map((value) => (value - inset()) / (1 - 2 * inset()));
+    const inside = shares.map((share) => Math.max(least, Math.min(1 - least, share)));
+    return inside.map((share, i) => (view.cdf ? vae.normalPpf(share) : view.low[i] + view.width * share));
   }
+
+  const clamp = (z) => fromUnit(toUnit(z)); // to what is shown
 
   // Show another part of the plane, or the same through the distribution function.
   function setView(next) {
@@ -36,16 +43,20 @@ const plane = (() => {
     invalidate();
   }
 
+  function clearMap() {
+    map.getContext("2d").clearRect(0, 0, map.width, map.height);
+    invalidate();
+  }
+
   // Decode the middle of every tile, from the centre of the plane outwards.
   function* decodeMap(model) {
+    clearMap();
     const context = map.getContext("2d");
-    context.clearRect(0, 0, map.width, map.height);
-    stale = true;
     const middle = (TILES - 1) / 2;
     const tiles = Array.from({ length: TILES * TILES }, (_, k) => [k % TILES, Math.floor(k / TILES)]);
     tiles.sort((s, t) => Math.hypot(s[0] - middle, s[1] - middle) - Math.hypot(t[0] - middle, t[1] - middle));
     for (const [i, j] of tiles) {
-      const z = fromUnit([(i + 0.5) / TILES, 1 - (j + 0.5) / TILES]);
+      const z = fromUnit([widen((i + 0.5) / TILES), widen(1 - (j + 0.5) / TILES)]);
       context.putImageData(inked(model.image(z)), i * digits.SIDE, j * digits.SIDE);
       yield;
     }
@@ -81,6 +92,7 @@ const plane = (() => {
 
   // Draw with the next frame.
   function draw(next = {}) {
+    if ("cells" in next && next.cells !== mark.cells) stale = true;
     Object.assign(mark, next);
     frame ||= requestAnimationFrame(() => {
       frame = 0;
@@ -97,7 +109,6 @@ const plane = (() => {
     context.clearRect(0, 0, side, side);
     context.drawImage(ground, 0, 0, side, side);
     if (shown.path) paintPath(context, side);
-    if (mark.cells) paintPosterior(context, side);
     if (mark.code) paintCode(context, side);
     paintDot(context, side);
   }
@@ -109,19 +120,20 @@ const plane = (() => {
     context.imageSmoothingQuality = "high";
     if (shown.map) {
       context.globalAlpha = shown.digits ? 0.32 : 0.9;
-      context.drawImage(map, 0, 0, side, side);
+      context.drawImage(map, inset() * side, inset() * side, (1 - 2 * inset()) * side, (1 - 2 * inset()) * side);
       context.globalAlpha = 1;
     }
     paintAxes(context, side);
     if (shown.digits) paintPoints(context, side);
     if (shown.prior) paintPrior(context, side);
+    if (mark.cells) paintPosterior(context, side);
   }
 
   const onCanvas = (place, side) => [place[0] * side, (1 - place[1]) * side];
   const at = (z, side) => onCanvas(toUnit(z), side);
 
   function ticks() {
-    if (view.cdf) return [0.25, 0.5, 0.75].map((share) => ({ name: String(share), places: [share, share] }));
+    if (view.cdf) return [0.25, 0.5, 0.75].map((share) => ({ name: String(share), places: [widen(share), widen(share)] }));
     const unit = 10 ** Math.floor(Math.log10(view.width / 3));
     const step = unit * [1, 2, 5].find((factor) => view.width / (factor * unit) <= 8.5);
     const first = Math.ceil((Math.min(...view.low) + 1e-9) / step);
@@ -259,7 +271,7 @@ const plane = (() => {
 
   function paintPath(context, side) {
     context.beginPath();
-    for (let k = 0; k <= 40; k++) context.lineTo(...at(between(mark.a, mark.b, k / 40), side));
+    for (let k = 0; k <= 40; k++) context.lineTo(...at(path.between(mark.a, mark.b, k / 40), side));
     outlined(context, color("path"), 1.5, [2, 4]);
     for (const [name, z] of [["A", mark.a], ["B", mark.b]]) {
       const [x, y] = at(z, side);
@@ -301,8 +313,6 @@ const plane = (() => {
     }
   }
 
-  const between = (a, b, t) => a.map((value, i) => value + t * (b[i] - value));
-
   // What of the plane is under a pointer: a place, an anchor, a digit.
   function under(event) {
     const box = canvas.getBoundingClientRect();
@@ -323,10 +333,10 @@ const plane = (() => {
     return { z, anchor, digit, pixel };
   }
 
-  for (const kind of ["pointerdown", "keydown"]) canvas.addEventListener(kind, () => (touched = true));
+  for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => (touched = true), { capture: true });
   canvas.addEventListener("focus", () => draw());
   canvas.addEventListener("blur", () => draw());
   new ResizeObserver(invalidate).observe(canvas);
 
-  return { canvas, shown, setView, decodeMap, movePoints, invalidate, draw, paint, under, between, clamp: (z) => fromUnit(toUnit(z)) };
+  return { canvas, shown, setView, clearMap, decodeMap, movePoints, invalidate, draw, under, clamp };
 })();

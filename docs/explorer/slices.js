@@ -3,13 +3,13 @@
 
 const slices = (() => {
   const BUDGET = 10; // milliseconds of a slice
-  const tasks = new Map(); // by name, in the order in which they run
+  const ORDER = ["codes", "path", "map", "evidence"]; // in which tasks run, the quick ones first
+  const tasks = new Map(); // by name
   const channel = new MessageChannel(); // a timer would wait for 4 ms between slices
   let waiting = false;
 
   // Run a generator in slices, in place of what ran under this name before; then hand its result on.
   function run(name, generator, { progress, done } = {}) {
-    tasks.delete(name);
     tasks.set(name, { generator, progress, done });
     schedule();
   }
@@ -26,8 +26,9 @@ const slices = (() => {
   channel.port1.onmessage = () => {
     waiting = false;
     const end = performance.now() + BUDGET;
-    const [name, task] = tasks.entries().next().value ?? [];
-    if (!task) return;
+    const name = ORDER.find((one) => tasks.has(one));
+    if (!name) return;
+    const task = tasks.get(name);
     let step;
     do step = task.generator.next();
     while (!step.done && performance.now() < end);
