@@ -169,8 +169,8 @@ def main() -> None:
         print(name, test, flush=True)
     made = {
         "command": "python experiments/explorer.py",
-        "data": f"grey MNIST, {len(data.x_train)} training images",
-        "test": f"nats per image of {len(data.x_test)} test images, by the rounded weights",
+        "data": f"grey MNIST, {len(data.x_train):,} training images",
+        "test": f"nats per image of {len(data.x_test):,} test images, by the rounded weights",
         "epochs": args.epochs,
         "seed": SEED,
         "threads": os.environ.get("OMP_NUM_THREADS", "all"),

@@ -12,6 +12,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,14 @@ OPTIONS = (
     "--hide-scrollbars",
     "--no-first-run",
 )
+# The browser reads from descriptor 3 and writes to 4, whatever numbers the pipes have here.
+LAUNCHER = """
+import fcntl, os, sys
+theirs_in, theirs_out = (fcntl.fcntl(int(fd), fcntl.F_DUPFD, 5) for fd in sys.argv[1:3])
+os.dup2(theirs_in, 3)
+os.dup2(theirs_out, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find() -> str | None:
@@ -54,26 +63,33 @@ class Page:
         self._buffer, self._n_sent, self._session = b"", 0, None
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        # The browser reads from descriptor 3 and writes to 4, whatever numbers the pipes have here.
-        command = ["sh", "-c", f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}', find(), *OPTIONS]
+        launcher = [sys.executable, "-c", LAUNCHER, str(theirs_in), str(theirs_out)]
         self._process = subprocess.Popen(
-            [*command, f"--user-data-dir={profile}", "about:blank"],
+            [*launcher, find(), *OPTIONS, f"--user-data-dir={profile}", "about:blank"],
             pass_fds=(theirs_in, theirs_out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         os.close(theirs_in)
         os.close(theirs_out)
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.send(f"{domain}.enable")
-        self.resize(width, height)
+        try:
+            target = self.send("Target.createTarget", url="about:blank")["targetId"]
+            self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Network", "Log"):
+                self.send(f"{domain}.enable")
+            self.resize(width, height)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Page:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the browser."""
         try:
             self._session = None
             self.send("Browser.close")

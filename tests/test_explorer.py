@@ -1,11 +1,14 @@
 """The explorer: its arithmetic in node against the package's, and its page in headless Chromium."""
 
+import base64
 import gzip
+import html
 import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import chromium
 import explorer
@@ -15,13 +18,14 @@ import pytest
 from scipy.stats import norm
 
 import gluon_vae
+from gluon_vae.digit_classifier import classify
 
 from mxnet import init, nd
 
 FOLDER = Path(__file__).parents[1] / "docs" / "explorer"
 PAGE = (FOLDER / "index.html").as_uri()
 MEGABYTE = 1_000_000
-DIGITS = (0, 2, 4, 17)
+DIGITS = (0, 2, 4, 17, 55)
 WEIGHTS = explorer.read()
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is missing")
@@ -153,7 +157,7 @@ def test_log_p_is_the_integral(nets, x, name):
     });"""
     chosen = x[list(DIGITS)]
     answers = node(script, name=name, x=chosen.tolist())
-    fine, coarse = hole.log_evidence(nets[name], chosen, np.zeros(2), np.eye(2), side=301, reach=6)
+    fine, coarse = hole.log_evidence(nets[name], chosen, np.zeros(2), np.eye(2), side=201, reach=6)
     sure = abs(fine - coarse) < 0.3  # then the finer of the two is right to a few hundredths
     assert sure.sum() >= 2
     np.testing.assert_allclose(np.array([answer["logP"] for answer in answers])[sure], fine[sure], atol=0.05)
@@ -162,6 +166,38 @@ def test_log_p_is_the_integral(nets, x, name):
     logs = np.array([answer["logP"] for answer in answers])
     assert (gluon_vae.elbo(nets[name], chosen, n_samples=200).per_image < logs).all()
     assert (gluon_vae.log_likelihood(nets[name], chosen, progress=False).per_image < logs + 0.2).all()
+
+
+def test_what_there_is_to_try_is_what_is_said_of_it(nets, x):
+    text = (FOLDER / "index.html").read_text(encoding="utf-8")
+    addresses = [html.unescape(address) for address in re.findall(r'<li><a href="#([^"]+)"', text)]
+    path, gap, shares, hole_, beta, house = (dict(parse_qsl(address)) for address in addresses)
+    a, b = (gluon_vae.encode(nets["vae"], x[[int(path[name][1:])]]) for name in ("a", "b"))
+    on_line = classify(gluon_vae.generate(nets["vae"], np.linspace(a[0], b[0], 9)))
+    digits = on_line.argmax(axis=1)
+    assert on_line.max(axis=1).min() > 0.8
+    assert [digit for k, digit in enumerate(digits) if k == 0 or digit != digits[k - 1]] == [0, 6, 2, 9, 4, 7]
+    zero = x[[int(gap["digit"])]]
+    assert WEIGHTS["digits"]["labels"][int(gap["digit"])] == "0"
+    (log_p,), _ = hole.log_evidence(nets["vae"], zero, np.zeros(2), np.eye(2), side=201, reach=6)
+    assert log_p - gluon_vae.elbo(nets["vae"], zero, n_samples=200).mean > 40
+    assert shares["plane"] == "cdf"
+    codes = gluon_vae.encode(nets["ae"], x).astype(float)
+    between = np.linalg.norm(codes - [float(part) for part in hole_["z"].split(",")], axis=1)
+    apart = np.sort(np.linalg.norm(codes[:, None] - codes, axis=2), axis=1)[:, 1]
+    assert between.min() > 10 > 5 * np.median(apart)
+    four, terms = x[[int(beta["digit"])]], {}
+    for name in ("vae", "beta"):
+        nets[name](np.tile(four, (1000, 1)))
+        values = nets[name].nll, nets[name].kl, nets[name].log_var
+        terms[name] = [np.mean(value.asnumpy()) for value in values]
+    assert (np.sign(np.subtract(terms["beta"], terms["vae"])) == [1, -1, 1]).all()
+    pairs = np.frombuffer(base64.urlsafe_b64decode(house["x"] + "=" * (-len(house["x"]) % 4)), np.uint8)
+    drawn = np.zeros(784, np.float32)
+    drawn[: 2 * len(pairs)] = np.stack([pairs >> 4, pairs & 15], axis=1).ravel() / np.float32(15)
+    assert (
+        gluon_vae.elbo(nets["vae"], drawn[None], n_samples=200).mean < WEIGHTS["models"]["vae"]["test"]["elbo"] - 50
+    )
 
 
 @needs_node

@@ -9,8 +9,9 @@ const explorer = (() => {
   const REACH = 4; // of a VAE's plane
   const STEP = 0.05; // of an arrow key there; with Shift ten times as far
   const PAUSE = 150; // milliseconds after which a drawing is measured
+  const REDRAW = 100; // milliseconds between two pictures of a map that is being decoded
   const LAYERS = ["map", "digits", "prior", "path"];
-  const START = { model: "vae", plane: "z", digit: 4, a: "d4", b: "d0", show: LAYERS.join() };
+  const START = { model: "vae", plane: "z", digit: 10, a: "d10", b: "d141", show: LAYERS.join() };
   const LABELS = Array.from(WEIGHTS.digits.labels, Number);
   const BYTES = vae.bytesOf(WEIGHTS.digits.bytes);
   const ABOUT = {
@@ -202,8 +203,14 @@ const explorer = (() => {
   }
 
   function showMap() {
-    const redrawn = { progress: plane.invalidate, done: plane.invalidate };
-    if (plane.shown.map && codes[state.model]) slices.run("map", plane.decodeMap(model()), redrawn);
+    if (!plane.shown.map || !codes[state.model]) return;
+    let drawn = performance.now();
+    const progress = () => {
+      if (performance.now() < drawn + REDRAW) return;
+      drawn = performance.now();
+      plane.invalidate();
+    };
+    slices.run("map", plane.decodeMap(model()), { progress, done: plane.invalidate });
   }
 
   function showImage() {
@@ -219,7 +226,7 @@ const explorer = (() => {
     show($("image-z"), inked(image), `The image decoded at z = ${pair(state.z)}`);
     show($("image-difference"), signed(difference), "The image x less the decoded one");
     $("name-z").textContent = FROM[state.from];
-    $("name-difference").textContent = `−log p(x|z) = ${number(model().nll(known.x, state.z))}`;
+    $("name-difference").textContent = `NLL ${number(model().nll(known.x, state.z))} nats`;
     const through = model().isVae && state.plane === "cdf" ? `, Φ(z) = ${pair(state.z.map(vae.normalCdf))}` : "";
     $("readout").textContent = `z = ${pair(state.z)}${through}`;
     plane.draw({ z: state.z, code: known.code, cells: known.cells });

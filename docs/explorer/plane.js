@@ -177,9 +177,12 @@ const plane = (() => {
     context.fillText(text, x, y);
   }
 
-  // One picture for each numeral, since a thousand texts take long to draw.
-  function glyphs(density, size) {
-    return Array.from({ length: 10 }, (_, digit) => {
+  // One picture for each numeral, since a thousand texts take long to draw; made anew for another size or theme.
+  let glyphs = { of: "" };
+  function glyphsOf(density, size) {
+    const of = [density, size, color("digit-0")].join();
+    if (glyphs.of === of) return glyphs.pictures;
+    const pictures = Array.from({ length: 10 }, (_, digit) => {
       const picture = document.createElement("canvas");
       picture.width = picture.height = Math.ceil(1.5 * size * density);
       const context = picture.getContext("2d");
@@ -191,11 +194,13 @@ const plane = (() => {
       halo(context, String(digit), 0.75 * size, 0.8 * size);
       return picture;
     });
+    glyphs = { of, pictures };
+    return pictures;
   }
 
   function paintPoints(context, side) {
     const size = Math.max(9, Math.min(12, side / 50));
-    const pictures = glyphs(canvas.width / side, size);
+    const pictures = glyphsOf(canvas.width / side, size);
     for (const { label, at } of points) {
       const [x, y] = onCanvas(at, side);
       context.drawImage(pictures[label], x - 0.75 * size, y - 0.75 * size, 1.5 * size, 1.5 * size);
@@ -333,7 +338,13 @@ const plane = (() => {
     return { z, anchor, digit, pixel };
   }
 
-  for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => (touched = true), { capture: true });
+  for (const kind of ["pointerdown", "keydown"]) {
+    const touch = () => {
+      touched = true;
+      draw();
+    };
+    addEventListener(kind, touch, { once: true, capture: true });
+  }
   canvas.addEventListener("focus", () => draw());
   canvas.addEventListener("blur", () => draw());
   new ResizeObserver(invalidate).observe(canvas);
