@@ -4,8 +4,8 @@
 const WEIGHTS = {
  "made": {
   "command": "python experiments/explorer.py",
-  "data": "grey MNIST, 60000 training images",
-  "test": "nats per image of 10000 test images, by the rounded weights",
+  "data": "grey MNIST, 60,000 training images",
+  "test": "nats per image of 10,000 test images, by the rounded weights",
   "epochs": 50,
   "seed": 0,
   "threads": "1",
