@@ -379,6 +379,9 @@ const explorer = (() => {
     });
   });
   addEventListener("hashchange", readAddress);
+  for (const link of document.querySelectorAll(".try a")) {
+    link.addEventListener("click", () => $("frame").scrollIntoView({ behavior: calm() ? "auto" : "smooth", block: "center" }));
+  }
 
   // ------------------------------------------------------------------------------------------------------------ at last
 
