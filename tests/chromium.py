@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-PATIENCE = 120  # seconds without an answer, on a machine that does much else
+PATIENCE = 60  # seconds without an answer, on a machine that does much else
 OPTIONS = (
     "--headless=new",
     "--remote-debugging-pipe",
