@@ -162,6 +162,11 @@ def link_docstring(app, what, name, item, options, lines):
     lines[:] = re.sub(r"(?<=arXiv)(\s+)(\d{4}\.\d{4,5})", r"\1:arxiv:`\2`", text).split("\n")
 
 
+def skip_fields(app, what, name, item, skip, options):
+    """Leave out what Python says of the fields of a named tuple, which is their number."""
+    return True if (item.__doc__ or "").startswith("Alias for field number") else None
+
+
 def list_of_chapters() -> str:
     """Return the chapters with the question that each of them asks."""
     lines = []
@@ -248,6 +253,7 @@ def setup(app):
     app.add_role("arxiv", arxiv)
     app.connect("source-read", link_source)
     app.connect("autodoc-process-docstring", link_docstring)
+    app.connect("autodoc-skip-member", skip_fields)
     app.connect("doctree-resolved", say_where_papers_are_cited)
     app.connect("doctree-resolved", link_explorer)
     app.connect("build-finished", finish)
