@@ -5,7 +5,7 @@ To read the package, begin with the loss and follow the data:
 1. ``losses``: the terms of the negative ELBO; ``layers``: encoders and decoders; ``likelihoods``: p(x|z)
 2. ``vae``: the negative ELBO, and the VAEs; ``model``: what they share with ``autoencoders``, and how a call goes
 3. ``training``: ``fit``, the loop; ``run``: what a run is; ``adam``: the rule of its steps
-4. ``evaluation``: the ELBO and log p(x) of images; ``latent``: from images to codes and back
+4. ``evaluation``: the ELBO and log p(x) of images; ``latent``: from images to codes and back; ``priors``: of codes
 5. ``data``, ``plotting``, ``figures``: where images come from, and where they go
 6. ``contract``: what all of that asks of a model of your own
 
@@ -30,7 +30,7 @@ from .checkpoint import load
 from .data import binarize, load_mnist
 from .divergences import kl_diagonal_gaussian, kl_gaussian
 from .evaluation import active_units, elbo, kl_per_dimension, log_likelihood
-from .latent import encode, generate, latent_grid, pixel_variance, prior_draws, reconstruct
+from .latent import encode, generate, latent_grid, pixel_variance, posterior_draws, prior_draws, reconstruct
 from .training import default_device, fit
 from .vae import VAE, ComposedVAE, ConditionalVAE, ConvVAE
 
@@ -57,6 +57,7 @@ __all__ = [
     "load_mnist",
     "log_likelihood",
     "pixel_variance",
+    "posterior_draws",
     "prior_draws",
     "reconstruct",
 ]
