@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import Any
 
@@ -12,6 +11,21 @@ from matplotlib.lines import Line2D
 from scipy.stats import norm
 
 from . import checks
+from .sheets import checked_images, image_grid, plot_images, plot_reconstructions, show_sheet
+
+__all__ = [
+    "DIGIT_COLORS",
+    "TEST_COLOR",
+    "TRAIN_COLOR",
+    "image_grid",
+    "plot_history",
+    "plot_images",
+    "plot_latent",
+    "plot_latent_grid",
+    "plot_reconstructions",
+    "show_sheet",
+    "use_course_style",
+]
 
 # Ten colours that stay distinct under the common colour-vision deficiencies: P. Tol's "muted" scheme,
 # whose tenth colour, a pale grey, is replaced by a dark one. Digits often confused (4 and 9, 3, 5 and
@@ -49,94 +63,6 @@ def use_course_style() -> None:
         inline.figure_formats = {"svg"}
         # Without the date of its making a figure that is drawn again is the same file.
         inline.set_trait("print_figure_kwargs", {"bbox_inches": "tight", "metadata": {"Date": None}})
-
-
-def image_grid(
-    images: np.ndarray, n_columns: int | None = None, *, pad: int = 1, pad_value: float = 1.0
-) -> np.ndarray:
-    """Tile images into one picture, row by row.
-
-    Parameters
-    ----------
-    images : (n, height * width) or (n, height, width) or (n, 1, height, width)
-        Flat images must be square.
-    n_columns : int, optional
-        Images per row; as near to a square sheet as possible if not given.
-    pad : int
-        Pixels between neighbours; none around the sheet.
-    pad_value : float
-        Their value, also that of places left over in the last row.
-
-    Returns
-    -------
-    (n_rows * (height + pad) - pad, n_columns * (width + pad) - pad)
-
-    Raises
-    ------
-    ValueError
-        If the images have another rank, are none, or are flat and not square.
-    """
-    images, pad = checks.unmasked("images", images), checks.non_negative_int("pad", pad)
-    given = images.shape
-    checks.finite_array("pad_value", pad_value, ())
-    n = len(images) if images.ndim else 0
-    if images.ndim == 2 and math.isqrt(images.shape[1]) ** 2 == images.shape[1]:
-        side = math.isqrt(images.shape[1])
-        images = images.reshape(n, side, side)
-    elif images.ndim == 4 and images.shape[1] == 1:
-        images = images[:, 0]
-    if images.ndim != 3 or n == 0:
-        raise ValueError(
-            "images must be a non-empty array of shape (n, side * side), (n, height, width) or "
-            f"(n, 1, height, width), got {given}"
-        )
-    n_columns = math.ceil(math.sqrt(n)) if n_columns is None else checks.positive_int("n_columns", n_columns)
-    n_rows = math.ceil(n / n_columns)
-    height, width = images.shape[1:]
-    sheet = np.full((n_rows, n_columns, height + pad, width + pad), pad_value, dtype=images.dtype)
-    sheet.reshape(n_rows * n_columns, height + pad, width + pad)[:n, :height, :width] = images
-    sheet = sheet.swapaxes(1, 2).reshape(n_rows * (height + pad), n_columns * (width + pad))
-    return sheet[: sheet.shape[0] - pad, : sheet.shape[1] - pad]
-
-
-def _pixels(images: np.ndarray) -> np.ndarray:
-    """Refuse integers: of those from 0 to 255 every one above 0 would be black."""
-    images = checks.unmasked("images", images)
-    if images.dtype.kind not in "fb":
-        raise ValueError(f"images must be floating point with pixels in [0, 1], got dtype {images.dtype}")
-    return images
-
-
-def show_sheet(sheet: np.ndarray, ax: Axes, title: str = "") -> Axes:
-    """Draw a sheet of grey images, ink dark on white, without axes."""
-    ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    ax.set_title(title)
-    ax.set_axis_off()
-    return ax
-
-
-def plot_images(images: np.ndarray, ax: Axes, *, title: str, n_columns: int | None = None) -> Axes:
-    """Draw images as a sheet, prior samples for one. See ``image_grid`` for the shapes.
-
-    Pixels are floating point, 0 is white and 1 black; what lies outside, as noise does, is drawn as the nearer one.
-    """
-    return show_sheet(image_grid(_pixels(images), n_columns, pad=2, pad_value=0.0), ax, title)
-
-
-def plot_reconstructions(
-    x: np.ndarray, output: np.ndarray, ax: Axes, *, title: str = "Originals (above) and reconstructions (below)"
-) -> Axes:
-    """Draw each original above its reconstruction.
-
-    Parameters
-    ----------
-    x, output : (n, height * width)
-        Originals and reconstructions in the same order.
-    """
-    x, output = checks.unmasked("x", x), checks.unmasked("output", output)
-    if x.shape != output.shape:
-        raise ValueError(f"output must have the shape of x, {x.shape}, got {output.shape}")
-    return plot_images(np.concatenate([x, output]), ax, title=title, n_columns=len(x))
 
 
 def plot_history(history: dict[str, list[float]], ax: Axes, *, term: str = "elbo", title: str | None = None) -> Axes:
@@ -177,6 +103,8 @@ def plot_latent(
 ) -> Axes:
     """Scatter 2-D posterior means, coloured by digit, each digit's name near its median.
 
+    The axes are square, so that planes side by side are equally high.
+
     Parameters
     ----------
     mu : (n, 2)
@@ -207,9 +135,9 @@ def plot_latent(
         box: dict[str, Any] = {"boxstyle": "circle,pad=0.18", "fc": "white", "ec": DIGIT_COLORS[digit], "lw": 1.6}
         ax.annotate(str(digit), place, ha="center", va="center", fontweight="bold", bbox=box)
     name = r"\Phi(\mu_{%d})" if uniform else r"\mu_{%d}"
-    ax.set(xlabel=f"${name % 1}$", ylabel=f"${name % 2}$", aspect="equal")
-    if uniform:
-        ax.set(xlim=(0, 1), ylim=(0, 1))
+    middle, reach = (low + high) / 2, (0.5 if uniform else 0.525) * (high - low).max() or 0.5
+    limits = np.stack([middle - reach, middle + reach], axis=1)
+    ax.set(xlabel=f"${name % 1}$", ylabel=f"${name % 2}$", aspect="equal", xlim=limits[0], ylim=limits[1])
     ax.set_title(title or ("Posterior means through norm.cdf" if uniform else "Posterior means"))
     if legend:
         dots = [Line2D([], [], marker="o", ls="", ms=7, mew=0, color=DIGIT_COLORS[digit]) for digit in digits]
@@ -257,7 +185,7 @@ def plot_latent_grid(
     if len(images) != n * n:
         raise ValueError(f"images must be the {n * n} decodings of an {n} x {n} grid, got {len(images)}")
     # One unit of the axes is one image, so that a node sits at the centre of its own.
-    sheet = image_grid(_pixels(images), n, pad=0)
+    sheet = image_grid(checked_images(images), n, pad=0)
     ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", extent=(-0.5, n - 0.5, -0.5, n - 0.5))
     places, names = _round_ticks(ticks)
     ax.set_xticks(places, names)

@@ -53,6 +53,62 @@ def test_image_grid_refuses_other_shapes(shape, came):
         plotting.image_grid(np.zeros(shape))
 
 
+def test_gutters_stand_where_they_are_asked_for_and_move_no_pixel():
+    images = np.arange(6 * 9 * 6, dtype=float).reshape(6, 9, 6) + 1
+    plain = plotting.image_grid(images, 3, pad=1, pad_value=0)
+    sheet = plotting.image_grid(images, 3, pad=1, pad_value=0, row_gaps=[1], column_gaps=(1, 2))
+    assert sheet.shape == (plain.shape[0] + 3, plain.shape[1] + 2 * 2)
+    np.testing.assert_array_equal(np.delete(np.delete(sheet, [10, 11, 12], axis=0), [7, 8, 16, 17], axis=1), plain)
+    assert not sheet[9:13].any()
+    assert not sheet[:, 6:9].any()
+
+
+@pytest.mark.parametrize(
+    ("gaps", "words"),
+    [
+        ({"row_gaps": [2]}, ["row_gaps", "1 to 1", "2"]),
+        ({"column_gaps": [0]}, ["column_gaps", "0"]),
+        ({"column_gaps": (1, 3)}, ["column_gaps", "1 to 2", "3"]),
+    ],
+)
+def test_gutters_outside_of_a_sheet_are_refused(gaps, words):
+    with refused(*words):
+        plotting.image_grid(np.zeros((6, 4)), 3, **gaps)
+
+
+def test_labels_and_frames_stand_at_their_images(ax):
+    images = np.zeros((6, 8, 10))
+    images[4] = 1
+    names = {"row_labels": ["real", "drawn"], "column_labels": [0, 1, 2]}
+    plotting.plot_images(images, ax, title="", n_columns=3, row_gaps=[1], column_gaps=[1], framed=[4], **names)
+    ax.figure.canvas.draw()
+    rows, columns = np.nonzero(np.asarray(ax.images[0].get_array()))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["real", "drawn"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "1", "2"]
+    assert ax.get_yticks()[1] == rows.mean()
+    assert ax.get_xticks()[1] == columns.mean()
+    (frame,) = ax.patches
+    assert frame.get_x() < columns.min() < columns.max() < frame.get_x() + frame.get_width()
+    assert frame.get_y() < rows.min() < rows.max() < frame.get_y() + frame.get_height()
+    # The frame stays within the pad of two pixels.
+    assert frame.get_width() <= 10 + 2
+    assert frame.get_height() <= 8 + 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"row_labels": ["one"]}, ["row_labels", "2", "1"]),
+        ({"column_labels": "abcd"}, ["column_labels", "3", "4"]),
+        ({"framed": [6]}, ["framed", "0 to 5", "6"]),
+        ({"framed": [-1]}, ["framed", "0 to 5", "-1"]),
+    ],
+)
+def test_labels_of_another_number_and_frames_elsewhere_are_refused(ax, arguments, words):
+    with refused(*words):
+        plotting.plot_images(np.zeros((6, 4)), ax, title="", n_columns=3, **arguments)
+
+
 HISTORY = {"epoch": [1, 2], "train_loss": [5.0, 4.0], "test_loss": [6.0, 5.0], "train_kl": [1.0, 2.0]}
 
 
@@ -98,6 +154,22 @@ def test_plot_latent_sets_the_names_of_digits_apart_and_inside(ax, uniform, spre
     assert ((places > [ax.get_xlim()[0], ax.get_ylim()[0]]) & (places < [ax.get_xlim()[1], ax.get_ylim()[1]])).all()
     boxes = [text.get_window_extent() for text in ax.texts]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_planes_of_different_codes_are_equally_high():
+    fig, axes = plt.subplots(1, 2, figsize=(8, 4), layout="constrained")
+    labels = np.arange(100) % 10
+    for ax, stretch in zip(axes, ([3, 1], [0.5, 2])):
+        plotting.plot_latent(np.random.default_rng(0).normal(size=(100, 2)) * stretch, labels, ax, legend=False)
+    fig.canvas.draw()
+    boxes = [ax.get_window_extent() for ax in axes]
+    assert boxes[0].height == pytest.approx(boxes[1].height)
+    for ax in axes:
+        points = ax.collections[0].get_offsets()
+        assert np.diff(ax.get_xlim()) == pytest.approx(np.diff(ax.get_ylim()))
+        assert ax.get_xlim()[0] < points[:, 0].min() < points[:, 0].max() < ax.get_xlim()[1]
+        assert ax.get_ylim()[0] < points[:, 1].min() < points[:, 1].max() < ax.get_ylim()[1]
+    plt.close(fig)
 
 
 @pytest.mark.parametrize("digits", [[0, 0], [1e-9, 0], [-4, 0], [3, 3]])
