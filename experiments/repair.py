@@ -3,11 +3,11 @@
     python experiments/repair.py                              train and measure what is not recorded yet
     python experiments/repair.py --models vae-2 --seeds 0     some of it
 
-Small models are trained on the bundled sample of grey MNIST: a VAE with 2 and one with 32 latent dimensions, one with
-32 and hardly any KL in its loss, and a plain autoencoder, whose codes get a little noise afterwards. Then they stay as
-they are, and priors of eight kinds are fitted to the codes of their training images. For each the record has what it
-gains in ELBO on training and on test images, and what a thousand samples look like to the digit classifier. Chapter 16
-reads it, experiments/results/repair.json, and measures some entries again.
+Small models are trained on the bundled sample of grey MNIST: a VAE with 2 and one with 32 latent dimensions, one
+with 32 and hardly any KL in its loss, and a plain autoencoder, whose codes get a little noise afterwards. Then they
+stay as they are, and priors of eight kinds are fitted to the codes of their training images. For each the record has
+what it gains in ELBO on training and on test images, and what a thousand samples look like to the digit classifier.
+Chapter 16 reads it, experiments/results/repair.json, and measures some entries again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Diffusion:
 
     def __init__(self, codes: np.ndarray, seed: int) -> None:
         self.n_latent = d = codes.shape[1]
-        self.mean, self.factor = codes.mean(axis=0), np.linalg.cholesky(np.cov(codes.T))
+        self.mean, self.factor = codes.mean(axis=0), np.linalg.cholesky(np.atleast_2d(np.cov(codes.T)))
         mx.random.seed(seed)
         self.net = mlp(d + 8, N_UNITS, 2, d, "relu")
         self.net.initialize(mx.init.Xavier(magnitude=6))
@@ -226,9 +226,7 @@ def run(model: str, seed: int, data: gluon_vae.data.Mnist) -> dict[str, Any]:
     result["priors"] = {}
     for name, prior in fit_priors(net, data.x_train, seed).items():
         n_samples = 2 if name == "diffusion" else N_SAMPLES
-        entry = {
-            kind: round(gain(net, prior, x, n_samples), 3) for kind, x in (("train", x_few), ("test", data.x_test))
-        }
+        entry = {kind: round(gain(net, prior, x, n_samples), 3) for kind, x in images.items()}
         samples = gluon_vae.generate(net, prior.draws(len(real), seed=seed))
         result["priors"][name] = entry | look(samples, real)
     return result | {"seconds": round(time.perf_counter() - begun)}
