@@ -3,21 +3,23 @@
     python experiments/repair.py                              train and measure what is not recorded yet
     python experiments/repair.py --models vae-2 --seeds 0     some of it
 
-Small models are trained on the bundled sample of grey MNIST: a VAE with 2 and one with 32 latent dimensions, one
-with 32 and hardly any KL in its loss, and a plain autoencoder, whose codes get a little noise afterwards. Then they
-stay as they are, and priors of eight kinds are fitted to the codes of their training images. For each the record has
-what it gains in ELBO on training and on test images, and what a thousand samples look like to the digit classifier.
-Chapter 16 reads it, experiments/results/repair.json, and measures some entries again.
+Small models are trained on the bundled sample of grey MNIST: a VAE with 2 and one with 32 latent dimensions, and a
+plain autoencoder with 32, whose codes get a little noise afterwards. Then they stay as they are, and priors are
+fitted to the codes of their training images. The record has what each gains in ELBO on training and on test images,
+and what a thousand samples look like to the digit classifier. Chapter 16 reads it, experiments/results/repair.json,
+and measures some entries again.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from record import Record
+from scipy.special import expit
 
 import gluon_vae
 from gluon_vae import priors
@@ -30,35 +32,45 @@ import mxnet as mx
 from mxnet import autograd, gluon, nd
 from mxnet.gluon import HybridBlock
 
-MODELS, SEEDS = ("vae-2", "vae-32", "tiny-32", "ae-32"), (0, 1, 2, 3, 4)
+OF_A_VAE = ("normal", "gaussian", "mixture", "chosen", "vamp", "aggregate", "flow")
+MODELS = {  # and which priors are fitted to their codes
+    "vae-2": OF_A_VAE,
+    "vae-32": OF_A_VAE,
+    "ae-32": ("normal", "gaussian", "mixture", "diffusion"),
+}
+SEEDS = (0, 1, 2, 3, 4)
 N_HIDDEN, N_LAYERS, N_EPOCHS = 200, 2, 20
-TINY = 0.01  # the weight of the KL in 'tiny-32'
 N_DRAWS = 2  # codes of each training image that priors are fitted to
 N_COMPONENTS, N_PSEUDO = 20, 100  # of the mixture, and of the VampPrior
-N_SAMPLES = 10  # codes of each image for an ELBO
+N_SAMPLES = 4  # codes of each image for an ELBO
 SIZES = (250, 500, 1000, 2000, 4000)  # images whose posteriors are averaged
 WIDTHS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4)  # of the autoencoder's noise, in standard deviations of a code
 RECORD = Record(
     "repair",
     data="bundled sample of grey MNIST: 4000 training images, the first 1000 of them, 1000 test images",
-    model=f"{N_LAYERS} hidden layers of {N_HIDDEN}, {N_EPOCHS} epochs; 'tiny-32' has KL weight {TINY}",
+    model=f"{N_LAYERS} hidden layers of {N_HIDDEN}, {N_EPOCHS} epochs",
     samples=1000,
     units="nats per image",
 )
 
-N_STEPS = 100  # from codes to noise
-N_UNITS, N_TRAINING, BATCH, RATE = 128, 2000, 200, 2e-3
-LOG_SNR = np.linspace(9, -6, N_STEPS + 1)  # logarithm of signal to noise, by step
-ALPHA, SIGMA = np.sqrt(1 / (1 + np.exp(-LOG_SNR))), np.sqrt(1 / (1 + np.exp(LOG_SNR)))
+N_STEPS = 100  # from noise back to codes
+N_UNITS, N_TRAINING, BATCH, RATE = 128, 1200, 200, 3e-3
+LOG_SNR = (9.0, -6.0)  # logarithm of signal to noise, from the codes to the noise
+
+
+def mixing(time: Any) -> tuple[Any, Any, Any]:
+    """Return the logarithm of signal to noise at times from 0 (codes) to 1 (noise), and the weights of both."""
+    log_snr = LOG_SNR[0] + (LOG_SNR[1] - LOG_SNR[0]) * time
+    return log_snr, np.sqrt(expit(log_snr)), np.sqrt(expit(-log_snr))
 
 
 class Diffusion:
     """A diffusion model of codes; ``log_pdf`` is a lower bound of its log-density, with a random error.
 
-    A code is whitened and mixed with more and more noise, ``z_i = ALPHA[i] z + SIGMA[i] eps``. A network predicts eps
-    from z_i, as what would be best for N(0, I), and a correction that begins at 0. With the logarithm of signal to
-    noise linear in i the bound is, but for its two ends, the mean squared error of that prediction times a constant
-    (Kingma et al. 2021, arXiv 2107.00630, equations 11 to 14).
+    A code is whitened and mixed with more and more noise, ``z_t = alpha z + sigma eps``. A network predicts eps from
+    z_t and t, as what would be best for N(0, I), and a correction that begins at 0. With the logarithm of signal to
+    noise linear in time the bound is, but for its two ends, a constant times the mean squared error of the prediction
+    (Kingma et al. 2021, arXiv 2107.00630, section 5.1).
     """
 
     def __init__(self, codes: np.ndarray, seed: int) -> None:
@@ -73,11 +85,10 @@ class Diffusion:
         trainer = gluon.Trainer(self.net.collect_params(), "adam")
         whitened = self.whiten(codes)
         for step in range(N_TRAINING):
-            z, i = whitened[rng.integers(len(codes), size=BATCH)], rng.integers(1, N_STEPS + 1, size=BATCH)
+            z, time = whitened[rng.integers(len(codes), size=BATCH)], rng.random((BATCH, 1))
             eps = rng.standard_normal(z.shape)
-            mixed = ALPHA[i, None] * z + SIGMA[i, None] * eps
             with autograd.record():
-                loss = ((nd.array(eps) - self.predict(mixed, i)) ** 2).sum(axis=1)
+                loss = ((nd.array(eps) - self.predict(*self.mix(z, eps, time))) ** 2).sum(axis=1)
             loss.backward()
             trainer.set_learning_rate(run.rate(step / N_TRAINING))
             trainer.step(BATCH)
@@ -86,38 +97,43 @@ class Diffusion:
         """Return codes with mean 0 and covariance I."""
         return np.linalg.solve(self.factor, (codes - self.mean).T).T
 
-    def predict(self, mixed: np.ndarray, i: np.ndarray) -> nd.NDArray:
-        """Return the noise in codes mixed at steps i, (n, n_latent)."""
-        clock = np.cos(np.pi * np.outer(i / N_STEPS, np.arange(1, 9)))
+    def mix(self, z: np.ndarray, eps: np.ndarray, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return codes and noise, (n, n_latent), mixed at times (n, 1), with the times."""
+        _, alpha, sigma = mixing(time)
+        return alpha * z + sigma * eps, time
+
+    def predict(self, mixed: np.ndarray, time: np.ndarray) -> nd.NDArray:
+        """Return the noise in what was mixed at times (n, 1), (n, n_latent)."""
+        clock = np.cos(np.pi * time * np.arange(1, 9))
         correction = self.net(nd.array(np.concatenate([mixed, clock], axis=1)))
-        return nd.array(SIGMA[i, None] * mixed) + correction
+        return nd.array(mixing(time)[2] * mixed) + correction
 
     def log_pdf(self, codes: Any, seed: int = 0) -> np.ndarray:
-        """Return a bound of the log-density at codes, (n,), with one draw of the noise for every step."""
+        """Return a bound of the log-density at codes, (n,), from a draw of the noise in each of N_STEPS strata."""
         codes = codes.asnumpy() if isinstance(codes, nd.NDArray) else codes
         z, rng = self.whiten(codes.astype(float)), np.random.default_rng(seed)
+        (_, alpha, sigma), (_, alpha_1, sigma_1) = mixing(0), mixing(1)
         eps = rng.standard_normal(z.shape)
-        log_ratio = np.log(SIGMA[0] / ALPHA[0])
-        bound = -(0.5 * eps**2 + log_ratio + 0.5 * priors.LOG_2PI).sum(axis=1)
-        variance = SIGMA[-1] ** 2
-        bound -= 0.5 * ((ALPHA[-1] * z) ** 2 + variance - 1 - np.log(variance)).sum(axis=1)
-        weights = 0.5 * np.expm1(-np.diff(LOG_SNR))
-        for i, weight in enumerate(weights, 1):
-            eps = rng.standard_normal(z.shape)
-            predicted = self.predict(ALPHA[i] * z + SIGMA[i] * eps, np.full(len(z), i)).asnumpy()
-            bound -= weight * ((eps - predicted) ** 2).sum(axis=1)
+        bound = -(0.5 * eps**2 + np.log(sigma / alpha) + 0.5 * priors.LOG_2PI).sum(axis=1)
+        bound -= gluon_vae.kl_diagonal_gaussian(alpha_1 * z, sigma_1**2, 0, 1)
+        for k in range(N_STEPS):
+            time, eps = (k + rng.random((len(z), 1))) / N_STEPS, rng.standard_normal(z.shape)
+            missed = eps - self.predict(*self.mix(z, eps, time)).asnumpy()
+            bound -= 0.5 * (LOG_SNR[0] - LOG_SNR[1]) / N_STEPS * (missed**2).sum(axis=1)
         return bound - np.log(np.diag(self.factor)).sum()
 
     def draws(self, n: int, seed: int = 0) -> np.ndarray:
         """Draw codes, (n, n_latent) float32: from noise back to codes, step by step."""
         rng = np.random.default_rng(seed)
         z = rng.standard_normal((n, self.n_latent))
-        for i in range(N_STEPS, 0, -1):
-            lost = -np.expm1(LOG_SNR[i] - LOG_SNR[i - 1])
-            predicted = self.predict(z, np.full(n, i)).asnumpy()
-            mean = ALPHA[i - 1] / ALPHA[i] * (z - lost * SIGMA[i] * predicted)
-            z = mean + SIGMA[i - 1] * np.sqrt(lost) * rng.standard_normal(z.shape)
-        z = (z + SIGMA[0] * rng.standard_normal(z.shape)) / ALPHA[0]
+        for k in range(N_STEPS, 0, -1):
+            log_snr, alpha, sigma = mixing(k / N_STEPS)
+            log_before, alpha_before, sigma_before = mixing((k - 1) / N_STEPS)
+            lost = -np.expm1(log_snr - log_before)
+            predicted = self.predict(z, np.full((n, 1), k / N_STEPS)).asnumpy()
+            mean = alpha_before / alpha * (z - lost * sigma * predicted)
+            z = mean + sigma_before * np.sqrt(lost) * rng.standard_normal(z.shape)
+        z = (z + sigma_before * rng.standard_normal(z.shape)) / alpha_before
         return (self.mean + z @ self.factor.T).astype(np.float32)
 
 
@@ -147,10 +163,7 @@ def train(model: str, seed: int, data: gluon_vae.data.Mnist) -> HybridBlock:
     """Train one small model, named by what it is and its latent dimensions."""
     kind, n_latent = model.split("-")
     options = {"n_hidden": N_HIDDEN, "n_latent": int(n_latent), "n_layers": N_LAYERS}
-    if kind == "ae":
-        net = gluon_vae.Autoencoder(**options)
-    else:
-        net = gluon_vae.VAE(**options, beta=TINY if kind == "tiny" else 1.0)
+    net = (gluon_vae.Autoencoder if kind == "ae" else gluon_vae.VAE)(**options)
     net.hybridize()
     gluon_vae.fit(net, data.x_train, n_epochs=N_EPOCHS, seed=seed, progress=False)
     return net
@@ -166,19 +179,20 @@ def best_noise(net: HybridBlock, data: gluon_vae.data.Mnist) -> tuple[HybridBloc
     return noisy(net, data.x_train, max(bounds, key=bounds.get)), {str(w): round(b, 2) for w, b in bounds.items()}
 
 
-def fit_priors(net: HybridBlock, x: np.ndarray, seed: int) -> dict[str, Any]:
-    """Fit a prior of each kind to the codes of images."""
+def fit_priors(net: HybridBlock, x: np.ndarray, seed: int, names: Sequence[str]) -> dict[str, Any]:
+    """Fit the priors of these names to the codes of images."""
     codes = gluon_vae.posterior_draws(net, x, n_samples=N_DRAWS, seed=seed)
-    return {
-        "normal": priors.StandardNormal(net.n_latent),
-        "gaussian": priors.fit_mixture(codes),
-        "mixture": priors.fit_mixture(codes, N_COMPONENTS, seed=seed),
-        "chosen": priors.VampPrior(net, x[:N_PSEUDO]),
-        "vamp": priors.fit_vamp_prior(net, x, N_PSEUDO, n_draws=N_DRAWS, seed=seed),
-        "aggregate": priors.VampPrior(net, x),
-        "flow": priors.fit_flow(codes, seed=seed),
-        "diffusion": Diffusion(codes, seed),
+    fits = {
+        "normal": lambda: priors.StandardNormal(net.n_latent),
+        "gaussian": lambda: priors.fit_mixture(codes),
+        "mixture": lambda: priors.fit_mixture(codes, N_COMPONENTS, seed=seed),
+        "chosen": lambda: priors.VampPrior(net, x[:N_PSEUDO]),
+        "vamp": lambda: priors.fit_vamp_prior(net, x, N_PSEUDO, n_draws=1, seed=seed),
+        "aggregate": lambda: priors.VampPrior(net, x),
+        "flow": lambda: priors.fit_flow(codes, n_layers=6, n_epochs=10, seed=seed),
+        "diffusion": lambda: Diffusion(codes, seed),
     }
+    return {name: fits[name]() for name in names}
 
 
 def gain(net: HybridBlock, prior: Any, x: np.ndarray, n_samples: int = N_SAMPLES) -> float:
@@ -221,11 +235,12 @@ def run(model: str, seed: int, data: gluon_vae.data.Mnist) -> dict[str, Any]:
             "elbo": round(gluon_vae.elbo(net, x, n_samples=N_SAMPLES).mean, 3),
             "kl": round(float(gluon_vae.kl_diagonal_gaussian(mu, np.exp(log_var), 0, 1).mean()), 3),
         }
-    result["bracket"] = bracket(net, data)
+    if model.startswith("vae"):
+        result["bracket"] = bracket(net, data)
     result["reconstructed"] = look(gluon_vae.generate(net, gluon_vae.posterior_draws(net, data.x_test)), real)
     result["priors"] = {}
-    for name, prior in fit_priors(net, data.x_train, seed).items():
-        n_samples = 2 if name == "diffusion" else N_SAMPLES
+    for name, prior in fit_priors(net, data.x_train, seed, MODELS[model]).items():
+        n_samples = 1 if name == "diffusion" else N_SAMPLES
         entry = {kind: round(gain(net, prior, x, n_samples), 3) for kind, x in images.items()}
         samples = gluon_vae.generate(net, prior.draws(len(real), seed=seed))
         result["priors"][name] = entry | look(samples, real)
@@ -235,7 +250,7 @@ def run(model: str, seed: int, data: gluon_vae.data.Mnist) -> dict[str, Any]:
 def main() -> None:
     """Run what is asked for and not recorded yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="*", default=MODELS, choices=MODELS, help="which (default: all)")
+    parser.add_argument("--models", nargs="*", default=[*MODELS], choices=[*MODELS], help="which (default: all)")
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="of the trainings (default: all)")
     args = parser.parse_args()
     data = gluon_vae.load_mnist()

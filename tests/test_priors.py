@@ -49,7 +49,7 @@ every_prior = pytest.mark.parametrize("kind", PRIORS)
 def test_a_density_integrates_to_1_and_belongs_to_the_draws(kind, x):
     prior, n = PRIORS[kind](x), 20_000
     assert isinstance(prior, priors.Prior)
-    axis, step = np.linspace(-14, 14, 701, retstep=True)
+    axis, step = np.linspace(-14, 14, 281, retstep=True)
     z = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     log_pdf = prior.log_pdf(z)
     mass = np.exp(log_pdf) * step**2
@@ -70,11 +70,11 @@ def test_a_density_integrates_to_1_and_belongs_to_the_draws(kind, x):
 def test_the_standard_normal_gives_the_bounds_of_old(x):
     net = make()
     prior = priors.StandardNormal(net.n_latent)
-    closed = np.array([elbo(net, x, n_samples=100, seed=s).per_image for s in range(20)])
-    drawn = np.array([elbo(net, x, n_samples=100, seed=100 + s, prior=prior).per_image for s in range(20)])
+    closed = np.array([elbo(net, x, n_samples=10, seed=s).per_image for s in range(20)])
+    drawn = np.array([elbo(net, x, n_samples=1000, seed=100 + s, prior=prior).per_image for s in range(20)])
     error = np.sqrt((closed.var(axis=0, ddof=1) + drawn.var(axis=0, ddof=1)) / 20)
     assert (np.abs(closed.mean(axis=0) - drawn.mean(axis=0)) < 5 * error).all()
-    assert error.max() < 0.1
+    assert error.max() < 0.6
     settings = {"n_samples": 300, "progress": False}
     old, new = log_likelihood(net, x, **settings), log_likelihood(net, x, **settings, prior=prior)
     np.testing.assert_allclose(new.per_image, old.per_image, atol=1e-4)  # of the same draws
@@ -139,13 +139,14 @@ def test_pieces_do_not_change_a_density(monkeypatch):
 
 def test_trained_pseudo_inputs_explain_codes_better_and_the_vae_stays(x):
     net = plane()
-    images = np.random.default_rng(0).random((40, 64), dtype=np.float32) ** 4
-    settings = {"n_epochs": 20, "batch_size": 20}
+    net.encoder[-1].weight.set_data(10 * net.encoder[-1].weight.data())  # codes far from each other
+    images = np.random.default_rng(0).random((40, 64), dtype=np.float32)
+    settings = {"n_epochs": 10, "batch_size": 20}
     with unchanged(net):
         prior = priors.fit_vamp_prior(net, images, 4, **settings)
     codes = posterior_draws(net, images, n_samples=2)
     start = priors.VampPrior(net, np.random.default_rng(0).choice(images, 4, replace=False))
-    assert prior.log_pdf(codes).mean() > start.log_pdf(codes).mean() + 0.05
+    assert prior.log_pdf(codes).mean() > start.log_pdf(codes).mean() + 0.3
     assert prior.images.shape == (4, 64)
     np.testing.assert_array_equal(prior.images, priors.fit_vamp_prior(net, images, 4, **settings).images)
 

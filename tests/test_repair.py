@@ -19,7 +19,7 @@ def test_a_diffusion_begins_as_a_gaussian_whose_density_it_bounds_closely(monkey
     diffusion = repair.Diffusion(codes, seed=0)
     fitted = multivariate_normal(codes.mean(axis=0), np.cov(codes.T)).logpdf(codes).mean()
     bound = np.mean([diffusion.log_pdf(codes, seed=s).mean() for s in range(3)])
-    assert fitted - 0.15 < bound < fitted
+    assert fitted - 0.1 < bound < fitted + 0.05
     draws = diffusion.draws(4000)
     np.testing.assert_allclose(draws.mean(axis=0), MEAN, atol=0.15)
     np.testing.assert_allclose(np.cov(draws.T), COVARIANCE, atol=0.3)
