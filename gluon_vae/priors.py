@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
@@ -29,7 +29,7 @@ from .run import Run
 from .training import INITIALIZER
 
 LOG_2PI = math.log(2 * math.pi)
-CHUNK = 4_000_000  # numbers that a density of a mixture keeps at once, more or less
+CHUNK = 200_000  # numbers that a density of a mixture keeps at once: they should fit into the processor's cache
 STRETCH = 2.0  # a coupling layer widens or narrows a coordinate by up to e to the power of this
 MARGIN = 0.01  # how far inside of [0, 1] the pixels of pseudo-inputs begin
 
@@ -216,7 +216,8 @@ class _Pseudo(HybridBlock):
 
     def __init__(self, net: HybridBlock, images: np.ndarray) -> None:
         super().__init__()
-        self.encode = lambda images: net.encoder(images)  # a child's parameters would be trained
+        # In a function, since the parameters of a child would be trained.
+        self.encode: Callable[[Array], Array] = lambda images: net.encoder(images)
         with self.name_scope():
             self.logits = self.params.get("logits", shape=images.shape, dtype=dtype_of(net))
             self.weights = self.params.get("weights", shape=(1, len(images)), init="zeros", dtype=dtype_of(net))
