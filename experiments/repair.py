@@ -156,7 +156,7 @@ def noisy(net: HybridBlock, x: np.ndarray, width: float) -> HybridBlock:
     std = width * gluon_vae.encode(net, x).std(axis=0) + 1e-3
     encoder = Noisy(net.encoder, std)
     encoder.log_var.initialize()
-    return gluon_vae.ComposedVAE(encoder, net.decoder.logits, net.n_latent)
+    return gluon_vae.ComposedVAE(encoder, net.decoder.logits, net.n_latent, net.n_output)
 
 
 def train(model: str, seed: int, data: gluon_vae.data.Mnist) -> HybridBlock:

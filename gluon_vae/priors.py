@@ -216,6 +216,7 @@ class _Pseudo(HybridBlock):
 
     def __init__(self, net: HybridBlock, images: np.ndarray) -> None:
         super().__init__()
+        self.n_latent = net.n_latent
         # In a function, since the parameters of a child would be trained.
         self.encode: Callable[[Array], Array] = lambda images: net.encoder(images)
         with self.name_scope():
@@ -230,7 +231,8 @@ class _Pseudo(HybridBlock):
         joint = F.log_softmax(weights) - 0.5 * F.expand_dims(ends, 0)
         joint = F.broadcast_add(joint, -0.5 * squares)
         highest = F.max(joint, axis=1, keepdims=True)
-        return -F.log(F.sum(F.exp(F.broadcast_sub(joint, highest)), axis=1)) - F.reshape(highest, shape=(-1,))
+        log_sum = F.log(F.sum(F.exp(F.broadcast_sub(joint, highest)), axis=1)) + F.reshape(highest, shape=(-1,))
+        return 0.5 * self.n_latent * LOG_2PI - log_sum
 
 
 def fit_vamp_prior(

@@ -22,7 +22,7 @@ def test_a_diffusion_begins_as_a_gaussian_whose_density_it_bounds_closely(monkey
     assert fitted - 0.1 < bound < fitted + 0.05
     draws = diffusion.draws(4000)
     np.testing.assert_allclose(draws.mean(axis=0), MEAN, atol=0.15)
-    np.testing.assert_allclose(np.cov(draws.T), COVARIANCE, atol=0.3)
+    np.testing.assert_allclose(np.cov(draws.T), COVARIANCE, atol=0.5)
     np.testing.assert_array_equal(draws[:5], diffusion.draws(4000)[:5])
 
 
