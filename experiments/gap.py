@@ -252,14 +252,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="of the trainings (default: all)")
     args = parser.parse_args()
     data = gluon_vae.load_mnist()
-    for n_latent in args.latent:
-        for seed in args.seeds:
-            if RECORD.has(n_latent, seed):
-                continue
-            result = run(n_latent, seed, data)
-            RECORD.add(n_latent, seed, result)
-            gap = np.subtract(result["test"]["log_p"], result["test"]["encoder"]).mean()
-            print(f"{n_latent}-D, seed {seed}: mean gap {gap:.2f} nats per test image; {result['seconds']} s")
+    for n_latent, seed in RECORD.missing(args.latent, args.seeds):
+        result = run(n_latent, seed, data)
+        RECORD.add(n_latent, seed, result)
+        gap = np.subtract(result["test"]["log_p"], result["test"]["encoder"]).mean()
+        print(f"{n_latent}-D, seed {seed}: mean gap {gap:.2f} nats per test image; {result['seconds']} s")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import json
 import os
 import platform
 import re
+from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,12 @@ class Record:
     def has(self, setting: object, seed: int) -> bool:
         """Return whether this run is recorded."""
         return str(seed) in self.read()["runs"].get(str(setting), {})
+
+    def missing(self, settings: Iterable[Any], seeds: Iterable[int]) -> Iterator[tuple[Any, int]]:
+        """Yield the runs that are not recorded when their turn comes, all settings of a seed before the next seed."""
+        for seed, setting in product(seeds, settings):
+            if not self.has(setting, seed):
+                yield setting, seed
 
     def add(self, setting: object, seed: int, result: dict[str, Any]) -> None:
         """Record a run; a file whose other runs were made in another way is refused."""

@@ -3,7 +3,8 @@
 To read the package, begin with the loss and follow the data:
 
 1. ``losses``: the terms of the negative ELBO; ``layers``: encoders and decoders; ``likelihoods``: p(x|z)
-2. ``vae``: the negative ELBO, and the VAEs; ``model``: what they share with ``autoencoders``, and how a call goes
+2. ``vae``: the negative ELBO, and the VAEs; ``model``: what they share with ``autoencoders``, and how a call goes;
+   ``semi_supervised``: a label as a second latent
 3. ``training``: ``fit``, the loop; ``run``: what a run is; ``adam``: the rule of its steps
 4. ``evaluation``: the ELBO and log p(x) of images; ``latent``: from images to codes and back; ``priors``: other p(z);
    ``sample_quality``: how good samples are, by ``digit_classifier``
@@ -32,6 +33,7 @@ from .data import binarize, load_mnist
 from .divergences import kl_diagonal_gaussian, kl_gaussian
 from .evaluation import active_units, elbo, kl_per_dimension, log_likelihood
 from .latent import encode, generate, latent_grid, pixel_variance, posterior_draws, prior_draws, reconstruct
+from .semi_supervised import SemiSupervisedVAE, label_probabilities
 from .training import default_device, fit
 from .vae import VAE, ComposedVAE, ConditionalVAE, ConvVAE
 
@@ -42,6 +44,7 @@ __all__ = [
     "ConditionalVAE",
     "ConvVAE",
     "DenoisingAutoencoder",
+    "SemiSupervisedVAE",
     "SparseAutoencoder",
     "active_units",
     "binarize",
@@ -53,6 +56,7 @@ __all__ = [
     "kl_diagonal_gaussian",
     "kl_gaussian",
     "kl_per_dimension",
+    "label_probabilities",
     "latent_grid",
     "load",
     "load_mnist",

@@ -59,6 +59,11 @@ def to_numpy(array: np.ndarray | nd.NDArray) -> np.ndarray:
     return result
 
 
+def is_finite(array: nd.NDArray) -> bool:
+    """Tell whether no value is NaN or infinite. MXNet's operator for that takes many times longer than a copy."""
+    return bool(np.isfinite(to_numpy(array)).all())
+
+
 def batches(arrays: Sequence[nd.NDArray], batch_size: int) -> Iterator[list[nd.NDArray]]:
     """Cut arrays of equal length into consecutive batches; the last one may be smaller."""
     for start in range(0, len(arrays[0]), batch_size):

@@ -184,8 +184,12 @@ def codes(name: str, z: Any, n_latent: int | None = None, dtype: Any = None) -> 
         return _finite(name, z if dtype is None else z.astype(dtype, copy=False))
 
 
-def labels(name: str, y: Any, n: int, n_classes: int | None = 10, *, values: bool = True) -> Any:
+def labels(
+    name: str, y: Any, n: int, n_classes: int | None = 10, *, values: bool = True, missing: bool = False
+) -> Any:
     """Accept ``n`` labels, integers from 0 to ``n_classes - 1``, as int64; None where there are no classes.
+
+    With ``missing=True`` also -1, where a label is not known.
 
     Those of an NDArray may have a floating-point type, which is what MXNet's own data sets use. With ``values=False``
     an NDArray of the right shape is returned as it is, without waiting for the device.
@@ -194,7 +198,8 @@ def labels(name: str, y: Any, n: int, n_classes: int | None = 10, *, values: boo
         if y is not None:
             raise ValueError(f"{name} must be None for a model that takes no labels, got {type(y).__name__}")
         return None
-    wanted = f"{name} must be {n} integer labels from 0 to {n_classes - 1}"
+    lowest = -1 if missing else 0
+    wanted = f"{name} must be {n} integer labels from {lowest} to {n_classes - 1}"
     if y is None:
         raise ValueError(f"{wanted} for a conditional model, got None")
     y = _array(name, y)
@@ -203,7 +208,7 @@ def labels(name: str, y: Any, n: int, n_classes: int | None = 10, *, values: boo
         return y
     y = to_numpy(y)
     whole = y.dtype.kind in "iu" or (from_ndarray and np.array_equal(y, np.floor(y)))
-    if not whole or y.shape != (n,) or (n and (y.min() < 0 or y.max() >= n_classes)):
+    if not whole or y.shape != (n,) or (n and (y.min() < lowest or y.max() >= n_classes)):
         raise ValueError(
             f"{wanted}, got dtype {y.dtype}, shape {y.shape}"
             + (f", values from {y.min()} to {y.max()}" if y.size and y.dtype.kind in "iuf" else "")

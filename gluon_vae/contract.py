@@ -12,7 +12,7 @@ from mxnet import autograd, nd
 from mxnet.gluon import Block, HybridBlock
 
 from . import checks
-from .arrays import to_device, to_numpy
+from .arrays import is_finite, to_device, to_numpy
 
 TERMS = ("loss", "nll", "kl", "penalty")
 
@@ -23,9 +23,9 @@ class Contract(Protocol):
 
     ``fit`` alone needs less: any block whose call on images, (batch, n_output), returns the per-sample loss,
     (batch,), can be trained. A model with ``n_classes``, which is then a number, is given labels, (batch,), after x
-    and after z. One that draws random numbers in a call takes them as the last argument too, and has
-    ``draw_noise(x)``, which draws them, one row for each image or several draws after each other; so several
-    processes can share a batch and its noise.
+    and after z; with ``takes_missing_labels`` those after x may be -1. One that draws random numbers in a call takes
+    them as the last argument too, and has ``draw_noise(x)``, which draws them, one row for each image or several
+    draws after each other; so several processes can share a batch and its noise.
 
     Attributes
     ----------
@@ -79,13 +79,15 @@ def settle_shapes(net: Block, *inputs: nd.NDArray) -> None:
             net(*inputs)
 
 
-def checked(net: Block, x: Any, y: Any = None, part: str = "") -> tuple[np.ndarray, ...]:
+def checked(net: Block, x: Any, y: Any = None, part: str = "", *, missing: bool = False) -> tuple[np.ndarray, ...]:
     """Return what the model is called on as NumPy arrays: (x,), or (x, y) where it takes labels.
 
-    ``part`` follows the names of the arguments in messages: '_train' for ``x_train`` and ``y_train``.
+    ``part`` follows the names of the arguments in messages: '_train' for ``x_train`` and ``y_train``. With
+    ``missing=True``, for a call of the model itself, labels may be missing if the model can do without.
     """
     x = checks.images(f"x{part}", x, getattr(net, "n_output", None))
-    y = checks.labels(f"y{part}", y, len(x), getattr(net, "n_classes", None))
+    missing = missing and getattr(net, "takes_missing_labels", False)
+    y = checks.labels(f"y{part}", y, len(x), getattr(net, "n_classes", None), missing=missing)
     return tuple(to_numpy(array) for array in (x, y) if array is not None)
 
 
@@ -102,18 +104,17 @@ def check_ready(net: Any) -> None:
 
 def not_finite(net: Block) -> str | None:
     """Return the name of the first parameter with a value that is not finite; None if there is none."""
-    finite = {
-        name: nd.multi_all_finite(parameter.list_data()[0], num_arrays=1)
-        for name, parameter in net._collect_params_with_prefix().items()
-        if np.dtype(parameter.dtype).kind == "f" and parameter._data is not None
-    }
-    return next((name for name, answer in finite.items() if not answer.asscalar()), None)
+    for name, parameter in net._collect_params_with_prefix().items():
+        is_float = np.dtype(parameter.dtype).kind == "f"
+        if is_float and parameter._data is not None and not is_finite(parameter.list_data()[0]):
+            return name
+    return None
 
 
-def inputs_of(net: Block, x: Any, y: Any = None) -> tuple[nd.NDArray, ...]:
+def inputs_of(net: Block, x: Any, y: Any = None, *, missing: bool = False) -> tuple[nd.NDArray, ...]:
     """Return what the model is called on, checked and on its device: (x,), or (x, y) where it takes labels."""
     check_ready(net)
-    return to_device(net, *checked(net, x, y))
+    return to_device(net, *checked(net, x, y, missing=missing))
 
 
 @contextmanager

@@ -57,7 +57,8 @@ def _classifier() -> DigitClassifier:
     net = DigitClassifier()
     net.initialize(init.Zero())
     try:
-        with np.load(WEIGHTS, allow_pickle=False) as file:
+        # Opened here, since NumPy leaves a file open in which it finds no archive.
+        with WEIGHTS.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             for name, parameter in net._collect_params_with_prefix().items():
                 values = file[name].astype(np.float32)
                 if values.shape != parameter.shape or not np.isfinite(values).all():

@@ -85,7 +85,8 @@ def elbo(
     x : (n, n_output)
         Floating-point images, pixels in [0, 1].
     y : (n,), optional
-        Their labels, for a conditional model, which then gives a bound of log p(x|y).
+        Their labels, for a conditional model, which then gives a bound of log p(x|y); a ``SemiSupervisedVAE`` of
+        log p(x, y), or of log p(x) where the label is -1.
     n_samples : int
         Evaluations per image that are averaged, each with fresh draws of z.
     seed : int, optional
@@ -112,7 +113,7 @@ def elbo(
     >>> bound.per_image.shape, bound.mean < 0
     ((1000,), True)
     """
-    inputs = inputs_of(net, x, y)
+    inputs = inputs_of(net, x, y, missing=True)
     n_samples = checks.positive_int("n_samples", n_samples)
     if prior is not None:
         _check_prior(net, prior)

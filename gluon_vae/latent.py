@@ -22,7 +22,7 @@ MAX_SIGMA = 37
 def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
     """Map images to posterior means, or to the codes of a plain autoencoder.
 
-    See chapters 4 and 17.
+    See chapters 4 and 15.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def posterior_draws(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int =
 def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", seed: int | None = 0) -> np.ndarray:
     """Decode latent codes to images.
 
-    See chapters 1, 6 and 12.
+    See chapters 1, 6, 11 and 12.
 
     Parameters
     ----------
@@ -215,7 +215,8 @@ def reconstruct(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
 def prior_draws(n: int, n_latent: int, seed: int = 0) -> np.ndarray:
     """Draw codes from the prior N(0, I).
 
-    Kept and handed to ``generate`` again, they make the pictures of two models comparable. See chapters 1, 6 and 9.
+    Kept and handed to ``generate`` again, they make the pictures of two models comparable.
+    See chapters 1, 6, 9 and 11.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from mxnet import nd, sym
 from mxnet.gluon import HybridBlock, nn
 
 from . import checks, likelihoods
-from .arrays import Array, device_of, to_device, traced_shapes
+from .arrays import Array, device_of, is_finite, to_device, traced_shapes
 from .layers import Decoder
 
 # Where MXNet puts a batch that a process of a DataLoader made, or one that is to be copied to a GPU.
@@ -106,6 +106,8 @@ class Model(HybridBlock):
 
     output_names: ClassVar[tuple[str, ...]] = ("mu", "output", "nll")
     noise_name: ClassVar[str | None] = None  # the name of what ``draw_noise`` draws, where there is any
+
+    takes_missing_labels: ClassVar[bool] = False  # -1 for a label that is not known
 
     code_columns: ClassVar[int] = 1  # what the encoder gives for each latent dimension
 
@@ -217,7 +219,7 @@ class Model(HybridBlock):
             with np.errstate(over="ignore"):
                 noise = nd.from_numpy(noise.astype(x.dtype))
         noise = noise.as_nd_ndarray().as_in_context(x.context)
-        if self.check_input and not nd.multi_all_finite(noise, num_arrays=1).asscalar():
+        if self.check_input and not is_finite(noise):
             raise ValueError(f"{self.noise_name} must be finite, got NaN or infinity")
         return noise
 
@@ -232,7 +234,8 @@ class Model(HybridBlock):
 
     def _on(self, x: nd.NDArray, y: Any) -> nd.NDArray:
         """Return labels, checked, beside ``x``."""
-        y = checks.labels("y", y, len(x), self.n_classes, values=self.check_input)
+        missing = self.takes_missing_labels
+        y = checks.labels("y", y, len(x), self.n_classes, values=self.check_input, missing=missing)
         return y.as_in_context(x.context) if isinstance(y, nd.NDArray) else nd.array(y, ctx=x.context, dtype=np.int32)
 
     def _network(self, name: str, network: Network, *arguments: int) -> HybridBlock:

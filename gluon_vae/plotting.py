@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from scipy.stats import norm
 
 from . import checks
-from .sheets import checked_images, image_grid, plot_images, plot_reconstructions, show_sheet
+from .sheets import checked_images, draw_ink, image_grid, plot_images, plot_reconstructions, show_sheet
 
 __all__ = [
     "DIGIT_COLORS",
@@ -186,7 +186,7 @@ def plot_latent_grid(
         raise ValueError(f"images must be the {n * n} decodings of an {n} x {n} grid, got {len(images)}")
     # One unit of the axes is one image, so that a node sits at the centre of its own.
     sheet = image_grid(checked_images(images), n, pad=0)
-    ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", extent=(-0.5, n - 0.5, -0.5, n - 0.5))
+    draw_ink(sheet, ax, (-0.5, n - 0.5, -0.5, n - 0.5))
     places, names = _round_ticks(ticks)
     ax.set_xticks(places, names)
     ax.set_yticks(places, names)

@@ -22,11 +22,20 @@ from .adam import BETA1, BETA2, moments_of, trained_parameters
 from .archive import Archive, Entry
 from .autoencoders import Autoencoder, DenoisingAutoencoder, SparseAutoencoder
 from .metadata import shown
+from .semi_supervised import SemiSupervisedVAE
 from .vae import VAE, ConditionalVAE, ConvVAE
 
 MODELS = {
     model.__name__: model
-    for model in (Autoencoder, SparseAutoencoder, DenoisingAutoencoder, VAE, ConditionalVAE, ConvVAE)
+    for model in (
+        Autoencoder,
+        SparseAutoencoder,
+        DenoisingAutoencoder,
+        VAE,
+        ConditionalVAE,
+        ConvVAE,
+        SemiSupervisedVAE,
+    )
 }
 
 # Whatever the gradients were, their running mean is at most so many times the root of that of their squares (Cauchy

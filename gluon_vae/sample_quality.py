@@ -3,7 +3,7 @@
 A likelihood does not say what samples look like, and no distance of pixels says whether a picture is a digit. So
 images are mapped to the last hidden layer of ``digit_classifier``, and two sets of them are compared there: by the
 distance of their distributions, and by how far each covers the other. The classifier is always the same, so that
-numbers can be compared between models, chapters and scripts.
+numbers can be compared between models and between scripts.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ def precision_recall(real: ArrayLike, generated: ArrayLike, k: int = 3) -> tuple
     A set covers what lies within a ball around one of its members that reaches to its k-th nearest neighbour.
     Precision is the share of the generated ones that the real ones cover: few strange pictures. Recall is the share
     of the real ones that the generated ones cover: few kinds left out. Both depend on how many there are, and are
-    below 1 for two sets of real images.
+    below 1 for two sets of real images. A strange real image has a large ball, in which many of the generated may
+    lie: precision can hang on a few of those.
 
     Parameters
     ----------
@@ -180,7 +181,7 @@ def sample_quality(x: Any, x_real: Any, *, n_bootstrap: int = 20, seed: int = 0)
     The standard errors are for the images as a draw from the model and from the data, not for the training of the
     model. They come from random halves: as half the images of a set leave out the other half, a number's standard
     deviation over halves is that of the whole over new images. Drawing with replacement, as a bootstrap does
-    otherwise, would add copies, which have no distance to each other.
+    otherwise, would add copies, which have no distance to each other. See chapters 11 and 13.
 
     Parameters
     ----------

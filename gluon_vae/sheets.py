@@ -99,9 +99,14 @@ def checked_images(images: np.ndarray) -> np.ndarray:
     return images
 
 
+def draw_ink(sheet: np.ndarray, ax: Axes, extent: tuple[float, float, float, float] | None = None) -> None:
+    """Draw grey pixels, 1 as black ink. Not interpolated, they stay one for one in a vector picture."""
+    ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="none", extent=extent)
+
+
 def show_sheet(sheet: np.ndarray, ax: Axes, title: str = "") -> Axes:
     """Draw a sheet of grey images, ink dark on white, without axes."""
-    ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    draw_ink(sheet, ax)
     ax.set_title(title)
     ax.set_axis_off()
     return ax

@@ -70,7 +70,7 @@ def fit(
         Floating-point images, pixels in [0, 1]. ``x_test`` is only evaluated on, once an epoch,
         with z sampled.
     y_train, y_test : (n,)
-        Their labels, for a conditional model and for no other.
+        Their labels, for a conditional model and for no other; -1 where a ``SemiSupervisedVAE`` is not to know.
     device : mxnet.Context, optional
         The first GPU where there is one, else the CPU. Ignored if the model is initialised.
     checkpoint : path, optional
@@ -138,10 +138,10 @@ def fit(
     resume, progress = checks.flag("resume", resume), checks.flag("progress", progress)
     run = Run(**settings)
     trained_parameters(net)
-    train = checked(net, x_train, y_train, "_train")
+    train = checked(net, x_train, y_train, "_train", missing=True)
     if x_test is None and y_test is not None:
         raise ValueError("y_test must come with x_test, got x_test=None")
-    test = None if x_test is None else checked(net, x_test, y_test, "_test")
+    test = None if x_test is None else checked(net, x_test, y_test, "_test", missing=True)
     if test is not None and test[0].shape[1] != train[0].shape[1]:
         raise ValueError(f"x_test must have {train[0].shape[1]} columns like x_train, got {test[0].shape[1]}")
     workers = distributed.joined(kvstore, run.batch_size, len(train[0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 from mxnet import nd
 from mxnet.gluon import HybridBlock
@@ -27,7 +27,8 @@ class ComposedVAE(Model):
 
         -log p(x|z) + beta KL(q(z|x) || N(0, I)),   z = mu + exp(log_var / 2) * eps,   eps ~ N(0, I)
 
-    with beta = 1 unless another weight is asked for (Higgins et al. 2017). See chapters 1, 2, 7, 9 and 14.
+    with beta = 1 unless another weight is asked for (Higgins et al. 2017).
+    See chapters 1, 2, 7, 9, 11 and 14.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ class ComposedVAE(Model):
         output = self._mean(F, self.decoder.mean(F, logits))
         return nll + self.beta * kl, mu, log_var, output, nll, kl
 
-    output_names = ("mu", "log_var", "output", "nll", "kl")
+    output_names: ClassVar[tuple[str, ...]] = ("mu", "log_var", "output", "nll", "kl")
     noise_name = "eps"
     code_columns = 2
     n_samples = Setting(checks.positive_int)

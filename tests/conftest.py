@@ -54,6 +54,7 @@ VAES = {
     "vae": partial(gluon_vae.VAE, **MLP),
     "conditional": partial(gluon_vae.ConditionalVAE, **MLP),
     "conv": partial(gluon_vae.ConvVAE, (4, 6, 3)),
+    "semi-supervised": partial(gluon_vae.SemiSupervisedVAE, **MLP),
     "composed": _composed,
     "composed of functions": _composed_of_functions,
     "composed conditional": _composed_conditional,
@@ -106,7 +107,7 @@ def noise(net, x):
     """Return (noise,) if a model's call takes any: eps, or the corrupted images."""
     rng = np.random.default_rng(2)
     if isinstance(net, gluon_vae.ComposedVAE):
-        return (rng.standard_normal((net.n_samples * len(x), net.n_latent)),)
+        return (rng.standard_normal(net.noise_shape(x)),)
     return (x * (rng.random(x.shape) > 0.3),) if isinstance(net, gluon_vae.DenoisingAutoencoder) else ()
 
 

@@ -33,6 +33,7 @@ SIZES = {"n_hidden": 4, "n_latent": 2, "n_output": N_OUTPUT}
 MODELS = {
     "VAE": lambda: gluon_vae.VAE(**SIZES, likelihood="gaussian", n_samples=2),
     "ConditionalVAE": lambda: gluon_vae.ConditionalVAE(**SIZES, n_classes=3),
+    "SemiSupervisedVAE": lambda: gluon_vae.SemiSupervisedVAE(**SIZES, n_classes=3, label_weight=5),
     "ConvVAE": lambda: gluon_vae.ConvVAE((2, 3), 2, N_OUTPUT),
     "SparseAutoencoder": lambda: gluon_vae.SparseAutoencoder(**SIZES),
 }
@@ -84,7 +85,7 @@ def settings():
 
 
 def data(model):
-    labels = {"y_train": Y, "y_test": Y[:3]} if model == "ConditionalVAE" else {}
+    labels = {"y_train": Y, "y_test": Y[:3]} if model in ("ConditionalVAE", "SemiSupervisedVAE") else {}
     return {"x_train": X, "x_test": X[:3]} | labels
 
 
@@ -362,7 +363,7 @@ def check_finite(net, model):
     parameters = [p.data().asnumpy() for p in net.collect_params().values()]
     assert all(np.isfinite(values).all() for values in parameters)
     if max(abs(values).max() for values in parameters) < 2:
-        net(nd.array(X), *([nd.array(Y)] if model == "ConditionalVAE" else []))
+        net(nd.array(X), *([nd.array(Y)] if model in ("ConditionalVAE", "SemiSupervisedVAE") else []))
         assert all(np.isfinite(getattr(net, name).asnumpy()).all() for name in ("mu", "output"))
         return True
     return False

@@ -98,6 +98,5 @@ def test_a_label_is_heard_where_it_is_told(kind, encoder, decoder):
     assert n == sum(np.prod(parameter.shape) for parameter in conditional.build("both").collect_params().values())
 
 
-def test_without_a_label_the_code_has_two_dimensions_or_three():
-    assert [conditional.build(kind).n_latent for kind in ("none", "none, 3-D")] == [2, 3]
+def test_without_a_label_it_is_the_vae():
     assert conditional.build("none").n_classes is None

@@ -12,35 +12,13 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
+import shared_training
 from hypothesis import given
 from hypothesis import strategies as st
 
 import gluon_vae
 from gluon_vae import __main__ as command_line
 from gluon_vae import checkpoint, distributed, launcher, roles
-
-# Two hidden layers, two draws, labels, a ragged last batch of one image, and its binarization.
-SCRIPT = """
-import sys
-import numpy as np
-import gluon_vae
-from gluon_vae import __main__ as command_line
-from gluon_vae import checkpoint, distributed
-
-kind, folder = sys.argv[1:]
-x, y = np.random.default_rng(0).random((17, 12), dtype=np.float32), np.arange(17) % 10
-sizes = {"n_hidden": 8, "n_latent": 3, "n_output": 12}
-net, options = {
-    "conditional": (gluon_vae.ConditionalVAE(n_samples=2, **sizes), {"y_train": y, "binarize": True}),
-    "denoising": (gluon_vae.DenoisingAutoencoder(**sizes), {}),
-    "learned": (gluon_vae.VAE(likelihood="gaussian", **sizes), {}),
-}[kind]
-net.hybridize(static_alloc=True, static_shape=True)
-kvstore = distributed.connect() if distributed.is_worker() else None
-history = gluon_vae.fit(net, x, n_epochs=4, batch_size=8, seed=3, kvstore=kvstore, progress=False, **options)
-name = "one" if kvstore is None else f"worker{kvstore.rank}"
-np.savez(f"{folder}/{name}.npz", loss=history["train_loss"], **checkpoint.parameters_of(net))
-"""
 
 
 def environment():
@@ -87,9 +65,8 @@ def is_over(process):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["conditional", "denoising", "learned"])
 def test_two_workers_end_with_the_weights_of_one_process(kind, tmp_path):
-    command = [sys.executable, "-c", SCRIPT, kind, str(tmp_path)]
-    subprocess.run(command, check=True, env=environment(), timeout=600)
-    launcher.launch(command, 2)
+    shared_training.train(kind, tmp_path)
+    launcher.launch([sys.executable, shared_training.__file__, kind, str(tmp_path)], 2)
     one, first, second = (np.load(tmp_path / f"{name}.npz") for name in ("one", "worker0", "worker1"))
     for name in one.files:
         np.testing.assert_array_equal(first[name], second[name])
@@ -278,7 +255,7 @@ def test_a_killed_process_ends_the_run_and_leaves_nothing_running(victim, start,
 
 @pytest.mark.slow
 def test_interrupted_workers_resume_to_the_result_of_one_process(start, tmp_path):
-    options = ("--epochs", 4, "--n-hidden", 8, "--n-layers", 1, "--batch-size", 25)  # slow enough to be interrupted
+    options = ("--epochs", 4, "--n-hidden", 8, "--n-layers", 1, "--batch-size", 50)  # slow enough to be interrupted
     together, alone = tmp_path / "together", tmp_path / "alone"
     run = start(*options, "--workers", 2, "--out", together)
     wait_for((together / "checkpoint").exists)

@@ -16,7 +16,7 @@ def test_images_become_codes_and_codes_images(kind, options, x, monkeypatch):
     y = labels(net)
     net(nd.array(x), *y)
     mu = encode(net, x, *y)
-    np.testing.assert_allclose(mu, net.mu.asnumpy(), rtol=1e-6)
+    np.testing.assert_allclose(mu, net.mu.asnumpy(), rtol=1e-6, atol=1e-6)
     images = generate(net, mu, *y)
     np.testing.assert_array_equal(images, net.decoder(nd.array(mu), *map(nd.array, y)).asnumpy())
     np.testing.assert_array_equal(reconstruct(net, x, *y), images)

@@ -30,7 +30,7 @@ def shapes(kind, n):
     kept = {"mu": (n, N_LATENT), "output": (n, N_OUTPUT), "nll": (n,)}
     if kind in VAES:
         kept |= {"log_var": (n, N_LATENT), "kl": (n,)}
-    return kept | ({"penalty": (n,)} if "sparse" in kind else {})
+    return kept | ({"penalty": (n,)} if "sparse" in kind or kind == "semi-supervised" else {})
 
 
 @every_model
@@ -46,9 +46,9 @@ def test_a_call_returns_the_loss_and_leaves_arrays_of_every_batch_size(kind, opt
         assert {name: value.shape for name, value in kept.items()} == shapes(kind, n)
         assert loss.shape == (n,)
         assert 0 <= net.output.min().asscalar() <= net.output.max().asscalar() <= 1
-        weight = getattr(net, "beta", getattr(net, "weight", 0))
-        other = kept.get("kl", kept.get("penalty", nd.zeros(n)))
-        np.testing.assert_allclose(loss.asnumpy(), (net.nll + weight * other).asnumpy(), rtol=1e-6)
+        weights = {"kl": getattr(net, "beta", 0), "penalty": getattr(net, "weight", getattr(net, "label_weight", 0))}
+        others = sum(weights[name] * kept[name] for name in weights if name in kept)
+        np.testing.assert_allclose(loss.asnumpy(), (net.nll + others).asnumpy(), rtol=1e-6)
 
 
 @every_model
@@ -79,6 +79,9 @@ def test_attributes_agree_with_the_parts(kind, options, mode, x):
     def averaged(array):
         return np.asarray(array).reshape(draws, N, -1).mean(axis=0)
 
+    if kind == "semi-supervised":  # every label has noise of its own
+        every = noise[0].asnumpy().reshape(draws, net.n_classes, N, -1)
+        noise = [nd.array(every[:, labels(net)[0], range(N)].reshape(draws * N, -1))]
     if kind in VAES:
         encoded, z = net.encoder(x, *y), tile(net.mu) + (0.5 * tile(net.log_var)).exp() * noise[0]
         np.testing.assert_allclose(encoded.asnumpy(), np.hstack([net.mu.asnumpy(), net.log_var.asnumpy()]), rtol=1e-5)
@@ -225,8 +228,9 @@ def test_an_export_computes_the_same_and_keeps_the_names(kind, options, part, x,
 def test_parameters_are_named_after_their_place_in_the_model(kind, variance):
     net = make(kind, likelihood="gaussian" if variance else "bernoulli", variance=variance)
     placed = []
-    for part, pattern in (("encoder", ".*_encoder_.*"), ("likelihood", ".*likelihood.*"), ("decoder", ".*decoder.*")):
-        found = list(net.collect_params(pattern))
+    parts = ("encoder", "likelihood", "decoder", *["classifier"] * (kind == "semi-supervised"))
+    for part in parts:
+        found = list(net.collect_params(f".*_{part}_.*"))
         assert found == list(getattr(net, part).collect_params())
         assert all(name.startswith(f"{net.prefix}{part}_") for name in found)
         assert found or part == "likelihood"
@@ -245,7 +249,9 @@ def test_networks_that_are_given_keep_their_names():
 def test_names_are_the_same_in_every_process():
     code = """
 import gluon_vae as g
-for model in (g.VAE, g.ConditionalVAE, g.ConvVAE, g.Autoencoder, g.SparseAutoencoder, g.DenoisingAutoencoder, g.VAE):
+for name in ("VAE", "ConditionalVAE", "SemiSupervisedVAE", "ConvVAE", "Autoencoder", "SparseAutoencoder",
+    "DenoisingAutoencoder", "VAE"):
+    model = getattr(g, name)
     print(*model(n_latent=2, likelihood="gaussian").collect_params())
 """
     printed = [
@@ -286,6 +292,7 @@ def assert_same(results, expected):
 
 CHANGES = [
     *[(kind, name, value) for kind in VAES for name, value in (("beta", 4.0), ("n_samples", 3))],
+    ("semi-supervised", "label_weight", 2.5),
     ("sparse l1", "weight", 2.5),
     ("sparse kl", "weight", 2.5),
     ("sparse kl", "rate", 0.3),
@@ -297,6 +304,7 @@ NUMBERS = (0, -1, float("nan"), float("inf"), "1", True, None)
 REFUSED = {
     "beta": NUMBERS,
     "weight": NUMBERS,
+    "label_weight": NUMBERS,
     "n_samples": (0, -1, 1.5, "3", True, None),
     "rate": (1, *NUMBERS),
     "level": (1, *NUMBERS),

@@ -52,3 +52,14 @@ def test_a_number_that_is_none_leaves_the_record_as_it_was(path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         runs.add("vae", 1, {"loss": float("nan")})
     assert list(runs.read()["runs"]["vae"]) == ["0"]
+
+
+def test_what_is_missing_is_asked_when_its_turn_comes_seed_by_seed(path):
+    runs = Record("some")
+    runs.add("b", 0, {})
+    asked = []
+    for setting, seed in runs.missing(("a", "b"), (0, 1)):
+        asked.append((setting, seed))
+        runs.add(setting, seed, {})
+        runs.add("a", 1, {})  # by another process
+    assert asked == [("a", 0), ("b", 1)]
