@@ -3,11 +3,11 @@
     python experiments/repair.py                              train and measure what is not recorded yet
     python experiments/repair.py --models vae-2 --seeds 0     some of it
 
-Small models are trained on the bundled sample of grey MNIST: a VAE with 2 and one with 32 latent dimensions, and a
-plain autoencoder with 32, whose codes get a little noise afterwards. Then they stay as they are, and priors are
-fitted to the codes of their training images. The record has what each gains in ELBO on training and on test images,
-and what a thousand samples look like to the digit classifier. Chapter 16 reads it, experiments/results/repair.json,
-and measures some entries again.
+Small models are trained on the bundled sample of grey MNIST: a VAE with 2 and one with 32 latent dimensions, another
+with 32 whose KL has a tiny weight, and a plain autoencoder with 32, whose codes get a little noise afterwards. Then
+they stay as they are, and priors are fitted to the codes of their training images. The record has what each gains in
+ELBO on training and on test images, and what a thousand samples look like to the digit classifier. Chapter 16 reads
+it, experiments/results/repair.json, and measures some entries again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,23 +23,33 @@ from record import Record
 from scipy.special import expit
 
 import gluon_vae
-from gluon_vae import priors
+from gluon_vae.flow import fit_flow
 from gluon_vae.latent import posterior
 from gluon_vae.layers import mlp
+from gluon_vae.losses import LOG_2PI
+from gluon_vae.priors import StandardNormal, fit_mixture
 from gluon_vae.run import Run
 from gluon_vae.sample_quality import features, frechet_distance, precision_recall
+from gluon_vae.vamp_prior import VampPrior, fit_vamp_prior
 
 import mxnet as mx
 from mxnet import autograd, gluon, nd
 from mxnet.gluon import HybridBlock
 
 OF_A_VAE = ("normal", "gaussian", "mixture", "chosen", "vamp", "aggregate", "flow")
-MODELS = {  # and which priors are fitted to their codes
+OF_CODES = ("normal", "gaussian", "mixture", "diffusion")
+MODELS = {  # and the priors that are fitted to their codes
     "vae-2": OF_A_VAE,
     "vae-32": OF_A_VAE,
-    "ae-32": ("normal", "gaussian", "mixture", "diffusion"),
+    "ae-32": OF_CODES,
+    "tiny-32": OF_CODES,
 }
-SEEDS = (0, 1, 2, 3, 4)
+KINDS = {
+    "vae": gluon_vae.VAE,
+    "ae": gluon_vae.Autoencoder,
+    "tiny": partial(gluon_vae.VAE, beta=0.02),  # the weight of its KL
+}
+SEEDS = (0, 1, 2, 3, 4, 5, 6)
 N_HIDDEN, N_LAYERS, N_EPOCHS = 200, 2, 20
 N_DRAWS = 2  # codes of each training image that priors are fitted to
 N_COMPONENTS, N_PSEUDO = 20, 100  # of the mixture, and of the VampPrior
@@ -114,7 +125,7 @@ class Diffusion:
         z, rng = self.whiten(codes.astype(float)), np.random.default_rng(seed)
         (_, alpha, sigma), (_, alpha_1, sigma_1) = mixing(0), mixing(1)
         eps = rng.standard_normal(z.shape)
-        bound = -(0.5 * eps**2 + np.log(sigma / alpha) + 0.5 * priors.LOG_2PI).sum(axis=1)
+        bound = -(0.5 * eps**2 + np.log(sigma / alpha) + 0.5 * LOG_2PI).sum(axis=1)
         bound -= gluon_vae.kl_diagonal_gaussian(alpha_1 * z, sigma_1**2, 0, 1)
         for k in range(N_STEPS):
             time, eps = (k + rng.random((len(z), 1))) / N_STEPS, rng.standard_normal(z.shape)
@@ -129,10 +140,11 @@ class Diffusion:
         for k in range(N_STEPS, 0, -1):
             log_snr, alpha, sigma = mixing(k / N_STEPS)
             log_before, alpha_before, sigma_before = mixing((k - 1) / N_STEPS)
+            # Of the two usual widths of a step the one that is exact where the whitened codes are N(0, I).
             lost = -np.expm1(log_snr - log_before)
             predicted = self.predict(z, np.full((n, 1), k / N_STEPS)).asnumpy()
             mean = alpha_before / alpha * (z - lost * sigma * predicted)
-            z = mean + sigma_before * np.sqrt(lost) * rng.standard_normal(z.shape)
+            z = mean + sigma * np.sqrt(lost) * rng.standard_normal(z.shape)
         z = (z + sigma_before * rng.standard_normal(z.shape)) / alpha_before
         return (self.mean + z @ self.factor.T).astype(np.float32)
 
@@ -162,8 +174,7 @@ def noisy(net: HybridBlock, x: np.ndarray, width: float) -> HybridBlock:
 def train(model: str, seed: int, data: gluon_vae.data.Mnist) -> HybridBlock:
     """Train one small model, named by what it is and its latent dimensions."""
     kind, n_latent = model.split("-")
-    options = {"n_hidden": N_HIDDEN, "n_latent": int(n_latent), "n_layers": N_LAYERS}
-    net = (gluon_vae.Autoencoder if kind == "ae" else gluon_vae.VAE)(**options)
+    net = KINDS[kind](n_hidden=N_HIDDEN, n_latent=int(n_latent), n_layers=N_LAYERS)
     net.hybridize()
     gluon_vae.fit(net, data.x_train, n_epochs=N_EPOCHS, seed=seed, progress=False)
     return net
@@ -174,7 +185,7 @@ def best_noise(net: HybridBlock, data: gluon_vae.data.Mnist) -> tuple[HybridBloc
     bounds = {}
     for width in WIDTHS:
         vae = noisy(net, data.x_train, width)
-        prior = priors.fit_mixture(gluon_vae.posterior_draws(vae, data.x_train))
+        prior = fit_mixture(gluon_vae.posterior_draws(vae, data.x_train))
         bounds[width] = gluon_vae.elbo(vae, data.x_train[:1000], prior=prior).mean
     return noisy(net, data.x_train, max(bounds, key=bounds.get)), {str(w): round(b, 2) for w, b in bounds.items()}
 
@@ -183,13 +194,13 @@ def fit_priors(net: HybridBlock, x: np.ndarray, seed: int, names: Sequence[str])
     """Fit the priors of these names to the codes of images."""
     codes = gluon_vae.posterior_draws(net, x, n_samples=N_DRAWS, seed=seed)
     fits = {
-        "normal": lambda: priors.StandardNormal(net.n_latent),
-        "gaussian": lambda: priors.fit_mixture(codes),
-        "mixture": lambda: priors.fit_mixture(codes, N_COMPONENTS, seed=seed),
-        "chosen": lambda: priors.VampPrior(net, x[:N_PSEUDO]),
-        "vamp": lambda: priors.fit_vamp_prior(net, x, N_PSEUDO, n_draws=1, seed=seed),
-        "aggregate": lambda: priors.VampPrior(net, x),
-        "flow": lambda: priors.fit_flow(codes, n_layers=6, n_epochs=10, seed=seed),
+        "normal": lambda: StandardNormal(net.n_latent),
+        "gaussian": lambda: fit_mixture(codes),
+        "mixture": lambda: fit_mixture(codes, N_COMPONENTS, seed=seed),
+        "chosen": lambda: VampPrior(net, x[:N_PSEUDO]),
+        "vamp": lambda: fit_vamp_prior(net, x, N_PSEUDO, n_draws=1, seed=seed),
+        "aggregate": lambda: VampPrior(net, x),
+        "flow": lambda: fit_flow(codes, n_layers=6, n_epochs=10, seed=seed),
         "diffusion": lambda: Diffusion(codes, seed),
     }
     return {name: fits[name]() for name in names}
@@ -198,14 +209,14 @@ def fit_priors(net: HybridBlock, x: np.ndarray, seed: int, names: Sequence[str])
 def gain(net: HybridBlock, prior: Any, x: np.ndarray, n_samples: int = N_SAMPLES) -> float:
     """Return by how much a prior raises the ELBO over that under N(0, I): no decoder is needed for that."""
     z = gluon_vae.posterior_draws(net, x, n_samples=n_samples, seed=1)
-    return float(np.mean(prior.log_pdf(z) - priors.StandardNormal(net.n_latent).log_pdf(z)))
+    return float(np.mean(prior.log_pdf(z) - StandardNormal(net.n_latent).log_pdf(z)))
 
 
 def bracket(net: HybridBlock, data: gluon_vae.data.Mnist) -> dict[str, list[float]]:
     """Return KL(aggregate || N(0, I)) for the aggregate of n training images, and what that gains on test images."""
     above, below = [], []
     for n in SIZES:
-        prior = priors.VampPrior(net, data.x_train[:n])
+        prior = VampPrior(net, data.x_train[:n])
         above.append(round(gain(net, prior, data.x_train[:n], 4000 // n), 3))
         below.append(round(gain(net, prior, data.x_test, 4), 3))
     return {"images": list(SIZES), "above": above, "below": below}
@@ -254,14 +265,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="of the trainings (default: all)")
     args = parser.parse_args()
     data = gluon_vae.load_mnist()
-    for seed in args.seeds:
-        for model in args.models:
-            if RECORD.has(model, seed):
-                continue
-            result = run(model, seed, data)
-            RECORD.add(model, seed, result)
-            gains = ", ".join(f"{name} {entry['test']:.2f}" for name, entry in result["priors"].items())
-            print(f"{model}, seed {seed}: gains on test images {gains}; {result['seconds']} s", flush=True)
+    for model, seed in RECORD.missing(args.models, args.seeds):
+        result = run(model, seed, data)
+        RECORD.add(model, seed, result)
+        gains = ", ".join(f"{name} {entry['test']:.2f}" for name, entry in result["priors"].items())
+        print(f"{model}, seed {seed}: gains on test images {gains}; {result['seconds']} s", flush=True)
 
 
 if __name__ == "__main__":

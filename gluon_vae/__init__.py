@@ -6,8 +6,8 @@ To read the package, begin with the loss and follow the data:
 2. ``vae``: the negative ELBO, and the VAEs; ``model``: what they share with ``autoencoders``, and how a call goes;
    ``semi_supervised``: a label as a second latent
 3. ``training``: ``fit``, the loop; ``run``: what a run is; ``adam``: the rule of its steps
-4. ``evaluation``: the ELBO and log p(x) of images; ``latent``: from images to codes and back; ``priors``: other p(z);
-   ``sample_quality``: how good samples are, by ``digit_classifier``
+4. ``evaluation``: the ELBO and log p(x) of images; ``latent``: from images to codes and back; ``priors``,
+   ``vamp_prior``, ``flow``: other p(z); ``sample_quality``: how good samples are, by ``digit_classifier``
 5. ``data``, ``plotting`` with ``sheets``, ``figures``: where images come from, and where they go
 6. ``contract``: what all of that asks of a model of your own
 

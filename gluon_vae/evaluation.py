@@ -93,7 +93,7 @@ def elbo(
         Seeds MXNet's global random generator for the call, which leaves it moved on; None draws from it as it is.
     prior : Prior, optional
         The p(z) of the bound, one of ``priors`` for instance, if it is not N(0, I). Its KL is averaged over the same
-        draws: ``log q(z|x) - log p(z)``.
+        draws: ``log q(z|x) - log p(z)``. Not for a ``SemiSupervisedVAE``, whose label is a latent too.
 
     Returns
     -------
@@ -116,7 +116,9 @@ def elbo(
     inputs = inputs_of(net, x, y, missing=True)
     n_samples = checks.positive_int("n_samples", n_samples)
     if prior is not None:
-        _check_prior(net, prior)
+        _check_vae(net, prior)
+        if getattr(net, "takes_missing_labels", False):
+            raise ValueError(f"prior must be None for a {type(net).__name__}, whose label has a prior as well")
         with seeded(seed):
             return Estimate.of(np.concatenate([w.mean(axis=0) for w in _log_weights(net, inputs, n_samples, prior)]))
     draws = []
@@ -174,7 +176,7 @@ def log_likelihood(
         If an argument is not as described, or the model is no VAE.
     """
     inputs = inputs_of(net, x, y)
-    _check_prior(net, prior)
+    _check_vae(net, prior)
     n_samples = checks.positive_int("n_samples", n_samples)
     values = []
     bar = streams.bar(shown=progress, total=len(inputs[0]), desc="log p(x)", unit="image")
@@ -185,8 +187,8 @@ def log_likelihood(
     return Estimate.of(np.concatenate(values))
 
 
-def _check_prior(net: HybridBlock, prior: Prior | None) -> None:
-    """Refuse a model that is no VAE, and a prior that is none of its codes."""
+def _check_vae(net: HybridBlock, prior: Prior | None) -> None:
+    """Refuse a model that is no VAE, and a prior that is not one of its codes."""
     if not hasattr(net, "nll_given"):
         raise ValueError(f"net must be a VAE with nll_given(x, z), got {type(net).__name__}")
     if prior is not None and (not hasattr(prior, "log_pdf") or getattr(prior, "n_latent", None) != net.n_latent):

@@ -7,7 +7,7 @@ from conftest import N_OUTPUT, make
 from scipy.stats import multivariate_normal, norm
 
 import gluon_vae
-from gluon_vae import priors
+from gluon_vae.priors import Mixture, StandardNormal
 
 MEAN, COVARIANCE = np.array([3.0, -1]), np.array([[4.0, 1], [1, 0.5]])
 
@@ -20,10 +20,11 @@ def test_a_diffusion_begins_as_a_gaussian_whose_density_it_bounds_closely(monkey
     fitted = multivariate_normal(codes.mean(axis=0), np.cov(codes.T)).logpdf(codes).mean()
     bound = np.mean([diffusion.log_pdf(codes, seed=s).mean() for s in range(3)])
     assert fitted - 0.1 < bound < fitted + 0.05
-    draws = diffusion.draws(4000)
-    np.testing.assert_allclose(draws.mean(axis=0), MEAN, atol=0.15)
-    np.testing.assert_allclose(np.cov(draws.T), COVARIANCE, atol=0.5)
-    np.testing.assert_array_equal(draws[:5], diffusion.draws(4000)[:5])
+    draws = diffusion.draws(20_000)
+    spreads = codes.std(axis=0)
+    assert (abs(draws.mean(axis=0) - codes.mean(axis=0)) < 0.05 * spreads).all()
+    assert (abs(np.cov(draws.T) - np.cov(codes.T)) < 0.05 * np.outer(spreads, spreads)).all()
+    np.testing.assert_array_equal(diffusion.draws(5), diffusion.draws(5))
 
 
 def test_a_trained_diffusion_finds_two_clusters_and_stays_a_lower_bound(monkeypatch):
@@ -38,7 +39,7 @@ def test_a_trained_diffusion_finds_two_clusters_and_stays_a_lower_bound(monkeypa
     assert truth - 0.15 < bound < truth + 0.02
     draws = diffusion.draws(2000)
     assert np.mean(draws < 0) == pytest.approx(0.3, abs=0.06)
-    assert np.mean(abs(draws) < 1) < 0.08
+    assert np.mean(abs(draws) < 1) < 0.12  # 0.02 of the two clusters, 0.25 of a Gaussian
 
 
 def test_noise_of_an_autoencoder_is_as_wide_as_asked(x):
@@ -53,8 +54,8 @@ def test_noise_of_an_autoencoder_is_as_wide_as_asked(x):
 
 def test_a_gain_is_the_difference_of_two_bounds(x):
     net = make("vae", n_output=N_OUTPUT)
-    prior = priors.Mixture([1.0], [[0.5, 0, -1]], [[0.5, 2, 1]])
+    prior = Mixture([1.0], [[0.5, 0, -1]], [[0.5, 2, 1]])
     settings = {"n_samples": 3000, "seed": 4}
     expected = gluon_vae.elbo(net, x, **settings, prior=prior).mean - gluon_vae.elbo(net, x, **settings).mean
     assert repair.gain(net, prior, x, 3000) == pytest.approx(expected, abs=0.1)
-    assert repair.gain(net, priors.StandardNormal(3), x) == 0
+    assert repair.gain(net, StandardNormal(3), x) == 0
