@@ -8,7 +8,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
@@ -108,24 +107,29 @@ class Mixture:
         if diagonal.min() <= 0 or (self.factors.ndim == 3 and np.triu(self.factors, 1).any()):
             raise ValueError("factors must be positive standard deviations, or lower triangular with such a diagonal")
         self._constants = np.log(self.weights) - np.log(diagonal).sum(axis=1) - 0.5 * d * LOG_2PI
-        self._inverses = 1 / self.factors if self.factors.ndim == 2 else np.linalg.inv(self.factors)
+        if self.factors.ndim == 3:
+            self._inverses = np.linalg.inv(self.factors)
+        else:
+            # The exponent is linear in z and its squares: one product of matrices for all components.
+            precision = 1 / self.factors**2
+            self._constants -= 0.5 * (precision * self.means**2).sum(axis=1)
+            self._slopes = np.concatenate([precision * self.means, -0.5 * precision], axis=1).T
 
     def log_pdf(self, z: Any) -> np.ndarray:
         """Return the log-density at codes (n, n_latent): (n,) float64, in nats."""
         z = checks.codes("z", z, self.n_latent).astype(np.float64)
         size = max(1, CHUNK // len(self.weights))
-        return np.concatenate([logsumexp(self._joint(z[i : i + size]), axis=1) for i in range(0, len(z), size)])
+        return np.concatenate([_log_sum(self._joint(z[i : i + size])) for i in range(0, len(z), size)])
 
     def _joint(self, z: np.ndarray) -> np.ndarray:
         """Return log w_k N(z; ...), (n, k)."""
-        if self.factors.ndim == 3:
-            noise = ((z - mean) @ inverse.T for mean, inverse in zip(self.means, self._inverses))
-            squares = np.stack([(eps**2).sum(axis=1) for eps in noise], axis=1)
+        if self.factors.ndim == 2:
+            joint: np.ndarray = np.concatenate([z, z**2], axis=1) @ self._slopes
         else:
-            precision = self._inverses**2
-            ends = (precision * self.means**2).sum(axis=1)
-            squares = z**2 @ precision.T - 2 * z @ (precision * self.means).T + ends
-        return self._constants - 0.5 * squares
+            noise = ((z - mean) @ inverse.T for mean, inverse in zip(self.means, self._inverses))
+            joint = -0.5 * np.stack([(eps**2).sum(axis=1) for eps in noise], axis=1)
+        joint += self._constants
+        return joint
 
     def draws(self, n: int, seed: int = 0) -> np.ndarray:
         """Draw codes, (n, n_latent) float32; the same seed gives the same ones."""
@@ -134,6 +138,13 @@ class Mixture:
         eps = rng.standard_normal((n, self.n_latent))
         turned = self.factors[k] * eps if self.factors.ndim == 2 else np.einsum("nij,nj->ni", self.factors[k], eps)
         return (self.means[k] + turned).astype(np.float32)
+
+
+def _log_sum(joint: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the sum of each row's exponentials, (n,), in place: a fraction of SciPy's time."""
+    highest = joint.max(axis=1)
+    joint -= highest[:, None]
+    return np.log(np.exp(joint, out=joint).sum(axis=1)) + highest
 
 
 def fit_mixture(codes: Any, n_components: int = 1, *, seed: int = 0) -> Mixture:
