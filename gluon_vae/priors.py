@@ -74,7 +74,7 @@ class StandardNormal:
 
 
 class Mixture:
-    """A mixture of Gaussians: ``p(z) = sum_k w_k N(z; m_k, L_k L_k^T)``.
+    """A mixture of Gaussians: ``p(z) = sum_k w_k N(z; m_k, L_k L_k^T)``. See chapter 16.
 
     Parameters
     ----------
