@@ -175,7 +175,7 @@ def train(model: str, seed: int, data: gluon_vae.data.Mnist) -> HybridBlock:
     """Train one small model, named by what it is and its latent dimensions."""
     kind, n_latent = model.split("-")
     net = KINDS[kind](n_hidden=N_HIDDEN, n_latent=int(n_latent), n_layers=N_LAYERS)
-    net.hybridize()
+    net.hybridize(static_alloc=True, static_shape=True)
     gluon_vae.fit(net, data.x_train, n_epochs=N_EPOCHS, seed=seed, progress=False)
     return net
 
