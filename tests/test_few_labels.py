@@ -79,7 +79,7 @@ def test_both_sees_new_draws_of_active_codes_and_is_tested_on_their_means(monkey
     y, y_test = np.repeat(np.arange(10), 20), np.arange(10)
     data = Mnist(rng.random((200, 784)), y, rng.random((10, 784)), y_test)
     spread = np.array([1, 0.01, 2])
-    codes = {200: rng.standard_normal((200, 3)) * spread, 10: rng.standard_normal((10, 3)) * spread}
+    codes = {n: np.clip(rng.standard_normal((n, 3)), -1.5, 1.5) * spread for n in (200, 10)}
     seen = {}
     monkeypatch.setattr(few_labels, "loaded", lambda source: data)
     monkeypatch.setattr(few_labels, "trained_m1", lambda *which: None)
