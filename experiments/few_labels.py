@@ -38,13 +38,13 @@ FEW = 100  # labels of M2 and M1 + M2
 M1 = {"n_hidden": 200, "n_layers": 2}
 TRAINED_M1 = {  # latent dimensions and epochs
     "sample": {"M1 2": (2, 25), "M1 10": (10, 25), "M1 50": (50, 25), "M1 50, long": (50, 60)},
-    "mnist": {"M1 50": (50, 6)},
+    "mnist": {"M1 50": (50, 5)},
 }
 M2 = {"n_hidden": 100, "n_layers": 1, "n_latent": 10}
 BASE = "M1 50"  # what M1 + M2 stands on
 WEIGHTS = {"M2": 10, "M2, weight 1": 1}  # of the classifier's term, for each showing of a labelled image
-EPOCHS_M2 = {"sample": 15, "mnist": 5}
-EPOCHS_BOTH = {"sample": 40, "mnist": 10}
+EPOCHS_M2 = {"sample": 15, "mnist": 4}
+EPOCHS_BOTH = {"sample": 40, "mnist": 5}
 EPOCHS_ALONE = 100  # of as many images as have labels
 BATCH_M2 = 50
 SHARE = 0.1  # labelled images of an epoch of M2, by repetition; times the weight this is alpha / N of the paper
