@@ -1,7 +1,7 @@
 """What a VAE makes of few labels: M1, M2, both (Kingma et al. 2014, arXiv 1406.5298), beside pixels and components.
 
-    python experiments/few_labels.py                                    on the bundled sample: twenty minutes
-    python experiments/few_labels.py --data mnist                       on full MNIST, with 100 labels
+    python experiments/few_labels.py                                    on the bundled sample: a quarter of an hour
+    python experiments/few_labels.py --data mnist                       on full MNIST, with three minutes a seed
     python experiments/few_labels.py --methods M2 --seeds 0             some of it
 
 A method sees every training image, and the digit of few of them, the same number of every digit. M1 and components
@@ -243,7 +243,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=N_LABELS, default="sample", help="default: sample")
     parser.add_argument("--methods", nargs="*", help="default: all")
-    parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help=f"default: {SEEDS}")
+    parser.add_argument(
+        "--seeds", type=int, nargs="*", choices=range(N_REPEATS), default=SEEDS, help=f"default: {SEEDS}"
+    )
     args = parser.parse_args()
     known, kept = methods(args.data), record(args.data)
     for method in args.methods or ():
