@@ -22,7 +22,7 @@ MAX_SIGMA = 37
 def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
     """Map images to posterior means, or to the codes of a plain autoencoder.
 
-    See chapters 4 and 15.
+    See chapters 4 and 17.
 
     Parameters
     ----------
