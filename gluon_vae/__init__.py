@@ -6,8 +6,9 @@ To read the package, begin with the loss and follow the data:
 2. ``vae``: the negative ELBO, and the VAEs; ``model``: what they share with ``autoencoders``, and how a call goes;
    ``semi_supervised``: a label as a second latent
 3. ``training``: ``fit``, the loop; ``run``: what a run is; ``adam``: the rule of its steps
-4. ``evaluation``: the ELBO and log p(x) of images; ``latent``: from images to codes and back;
-   ``sample_quality``: how good samples are, by ``digit_classifier``; ``export``: the networks for other runtimes
+4. ``evaluation``: the ELBO and log p(x) of images; ``latent``: from images to codes and back; ``priors``,
+   ``vamp_prior``, ``flow``: other p(z); ``sample_quality``: how good samples are, by ``digit_classifier``;
+   ``export``: the networks for other runtimes
 5. ``data``, ``plotting`` with ``sheets``, ``figures``: where images come from, and where they go
 6. ``contract``: what all of that asks of a model of your own
 
@@ -33,7 +34,7 @@ from .data import binarize, load_mnist
 from .divergences import kl_diagonal_gaussian, kl_gaussian
 from .evaluation import active_units, elbo, kl_per_dimension, log_likelihood
 from .export import export_onnx
-from .latent import encode, generate, latent_grid, pixel_variance, prior_draws, reconstruct
+from .latent import encode, generate, latent_grid, pixel_variance, posterior_draws, prior_draws, reconstruct
 from .semi_supervised import SemiSupervisedVAE, label_probabilities
 from .training import default_device, fit
 from .vae import VAE, ComposedVAE, ConditionalVAE, ConvVAE
@@ -64,6 +65,7 @@ __all__ = [
     "load_mnist",
     "log_likelihood",
     "pixel_variance",
+    "posterior_draws",
     "prior_draws",
     "reconstruct",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
@@ -11,9 +12,13 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock
 
 from . import checks, streams
-from .arrays import batches, in_batches, rows_per_call
+from .arrays import batches, rows_per_call
 from .contract import inputs_of, terms, unchecked
 from .generator import seeded
+from .latent import posterior
+
+if TYPE_CHECKING:
+    from .priors import Prior
 
 DECODED, MAX_DRAWS = 5000, 500  # codes decoded at once, if they fit in memory, and how many of one image
 
@@ -58,7 +63,15 @@ def loss_terms(net: HybridBlock, *inputs: nd.NDArray, batch_size: int | None = N
     return {name: np.concatenate(values).astype(np.float64) for name, values in parts.items()}
 
 
-def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: int | None = 0) -> Estimate:
+def elbo(
+    net: HybridBlock,
+    x: Any,
+    y: Any = None,
+    *,
+    n_samples: int = 1,
+    seed: int | None = 0,
+    prior: Prior | None = None,
+) -> Estimate:
     """Estimate the ELBO of each image with z drawn from the posterior, never z = mu.
 
     E_q[log p(x|z)] - KL(q(z|x) || p(z)) (Kingma and Welling 2014, equation 7): a lower bound of
@@ -78,6 +91,9 @@ def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: i
         Evaluations per image that are averaged, each with fresh draws of z.
     seed : int, optional
         Seeds MXNet's global random generator for the call, which leaves it moved on; None draws from it as it is.
+    prior : Prior, optional
+        The p(z) of the bound, one of ``priors`` for instance, if it is not N(0, I). Its KL is averaged over the same
+        draws: ``log q(z|x) - log p(z)``. Not for a ``SemiSupervisedVAE``, whose label is a latent too.
 
     Returns
     -------
@@ -99,6 +115,12 @@ def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: i
     """
     inputs = inputs_of(net, x, y, missing=True)
     n_samples = checks.positive_int("n_samples", n_samples)
+    if prior is not None:
+        _check_vae(net, prior)
+        if getattr(net, "takes_missing_labels", False):
+            raise ValueError(f"prior must be None for a {type(net).__name__}, whose label has a prior as well")
+        with seeded(seed):
+            return Estimate.of(np.concatenate([w.mean(axis=0) for w in _log_weights(net, inputs, n_samples, prior)]))
     draws = []
     batch_size = rows_per_call(net, inputs)
     with unchecked(net), seeded(seed):
@@ -111,7 +133,14 @@ def elbo(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: i
 
 
 def log_likelihood(
-    net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1000, seed: int | None = 0, progress: bool = True
+    net: HybridBlock,
+    x: Any,
+    y: Any = None,
+    *,
+    n_samples: int = 1000,
+    seed: int | None = 0,
+    progress: bool = True,
+    prior: Prior | None = None,
 ) -> Estimate:
     """Estimate log p(x) of each image by importance sampling from the posterior q(z|x).
 
@@ -133,6 +162,8 @@ def log_likelihood(
         Seeds MXNet's global random generator for the call, which leaves it moved on; None draws from it as it is.
     progress : bool
         Show a bar over the images.
+    prior : Prior, optional
+        p(z), one of ``priors`` for instance, if it is not N(0, I).
 
     Returns
     -------
@@ -145,36 +176,54 @@ def log_likelihood(
         If an argument is not as described, or the model is no VAE.
     """
     inputs = inputs_of(net, x, y)
+    _check_vae(net, prior)
+    n_samples = checks.positive_int("n_samples", n_samples)
+    values = []
+    bar = streams.bar(shown=progress, total=len(inputs[0]), desc="log p(x)", unit="image")
+    with seeded(seed), bar:
+        for weights in _log_weights(net, inputs, n_samples, prior):
+            values.append(logsumexp(weights, axis=0) - np.log(n_samples))
+            bar.update(weights.shape[1])
+    return Estimate.of(np.concatenate(values))
+
+
+def _check_vae(net: HybridBlock, prior: Prior | None) -> None:
+    """Refuse a model that is no VAE, and a prior that is not one of its codes."""
     if not hasattr(net, "nll_given"):
         raise ValueError(f"net must be a VAE with nll_given(x, z), got {type(net).__name__}")
-    n_samples = checks.positive_int("n_samples", n_samples)
+    if prior is not None and (not hasattr(prior, "log_pdf") or getattr(prior, "n_latent", None) != net.n_latent):
+        raise ValueError(f"prior must have log_pdf(z), and n_latent = {net.n_latent}, got {checks.shown(prior)}")
+
+
+def _log_weights(
+    net: HybridBlock, inputs: Sequence[nd.NDArray], n_samples: int, prior: Prior | None
+) -> Iterator[np.ndarray]:
+    """Yield log p(x|z) + log p(z) - log q(z|x) at draws of z, (n_samples, batch) float64, a batch at a time."""
     # Memory is bounded by how many codes are decoded at a time: a few draws of many images, or many
     # draws of a few.
     code = nd.zeros((1, net.n_latent), ctx=inputs[0].context, dtype=inputs[0].dtype)
     decoded = rows_per_call(net.decoder.logits, (code, *inputs[1:]), DECODED)
     chunk = min(n_samples, MAX_DRAWS, decoded)
-    values = []
-    bar = streams.bar(shown=progress, total=len(inputs[0]), desc="log p(x)", unit="image")
-    with seeded(seed), bar:
-        for batch in batches(inputs, max(1, decoded // chunk)):
-            parts = [
-                _log_weights(net, *batch, n_samples=min(chunk, n_samples - k)) for k in range(0, n_samples, chunk)
-            ]
-            values.append(logsumexp(np.concatenate(parts), axis=0) - np.log(n_samples))
-            bar.update(len(batch[0]))
-    return Estimate.of(np.concatenate(values))
+    for batch in batches(inputs, max(1, decoded // chunk)):
+        sizes = (min(chunk, n_samples - k) for k in range(0, n_samples, chunk))
+        yield np.concatenate([_log_weights_of_batch(net, *batch, n_samples=size, prior=prior) for size in sizes])
 
 
-def _log_weights(net: HybridBlock, x: nd.NDArray, *condition: nd.NDArray, n_samples: int) -> np.ndarray:
-    """Draw codes of a batch; return log p(x|z) + log p(z) - log q(z|x), (n_samples, batch) float64."""
+def _log_weights_of_batch(
+    net: HybridBlock, x: nd.NDArray, *condition: nd.NDArray, n_samples: int, prior: Prior | None
+) -> np.ndarray:
     mu, log_var = net.encoder(x, *condition).split(num_outputs=2, axis=1)
     tile = (n_samples, 1)
     eps = nd.random.normal(shape=(n_samples * len(x), net.n_latent), ctx=x.context, dtype=x.dtype)
     z = nd.tile(mu, tile) + nd.tile((0.5 * log_var).exp(), tile) * eps
-    # The constants of the two Gaussians cancel.
-    ratio = 0.5 * (eps**2 - z**2 + nd.tile(log_var, tile)).sum(axis=1)
+    # The constants of two Gaussians cancel.
+    square = eps**2 - z**2 if prior is None else eps**2
+    ratio = 0.5 * (square + nd.tile(log_var, tile)).sum(axis=1)
     log_weights = ratio - net.nll_given(nd.tile(x, tile), z, *(nd.tile(y, (n_samples,)) for y in condition))
-    return log_weights.asnumpy().astype(np.float64).reshape(n_samples, len(x))
+    result: np.ndarray = log_weights.asnumpy().astype(np.float64)
+    if prior is not None:
+        result += prior.log_pdf(z) + 0.5 * net.n_latent * np.log(2 * np.pi)
+    return result.reshape(n_samples, len(x))
 
 
 def kl_per_dimension(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
@@ -201,7 +250,7 @@ def kl_per_dimension(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
     ValueError
         If an argument is not as described, or the model is no VAE.
     """
-    mu, log_var = _posterior(net, x, y)
+    mu, log_var = posterior(net, x, y)
     return 0.5 * (mu**2 + np.exp(log_var) - 1 - log_var).mean(axis=0)
 
 
@@ -232,14 +281,5 @@ def active_units(net: HybridBlock, x: Any, y: Any = None, *, threshold: float = 
         If an argument is not as described, or the model is no VAE.
     """
     checks.positive_number("threshold", threshold)
-    mu, _ = _posterior(net, x, y)
+    mu, _ = posterior(net, x, y)
     return mu.var(axis=0) > threshold
-
-
-def _posterior(net: HybridBlock, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    inputs = inputs_of(net, x, y)
-    encoded = in_batches(net.encoder, *inputs).astype(np.float64)
-    if encoded.shape[1] != 2 * net.n_latent:
-        raise ValueError(f"net must be a VAE, got {type(net).__name__}, whose encoder gives no variance")
-    mu, log_var = np.split(encoded, 2, axis=1)
-    return mu, log_var

@@ -22,7 +22,7 @@ MAX_SIGMA = 37
 def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
     """Map images to posterior means, or to the codes of a plain autoencoder.
 
-    See chapters 4 and 15.
+    See chapters 4 and 17.
 
     Parameters
     ----------
@@ -45,6 +45,70 @@ def encode(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
     """
     inputs = inputs_of(net, x, y)
     return in_batches(net.encoder, *inputs)[:, : net.n_latent].copy()
+
+
+def posterior(net: HybridBlock, x: Any, y: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    """Map images to the mean and the log-variance of the posterior q(z|x).
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A VAE.
+    x : (n, n_output)
+        Floating-point images, pixels in [0, 1].
+    y : (n,), optional
+        Their labels, for a conditional model.
+
+    Returns
+    -------
+    mu, log_var : (n, n_latent) float64
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described, or the model is no VAE.
+    """
+    inputs = inputs_of(net, x, y)
+    encoded = in_batches(net.encoder, *inputs).astype(np.float64)
+    if encoded.shape[1] != 2 * net.n_latent:
+        raise ValueError(f"net must be a VAE, got {type(net).__name__}, whose encoder gives no variance")
+    mu, log_var = np.split(encoded, 2, axis=1)
+    return mu, log_var
+
+
+def posterior_draws(net: HybridBlock, x: Any, y: Any = None, *, n_samples: int = 1, seed: int = 0) -> np.ndarray:
+    """Draw codes of images from their posteriors q(z|x).
+
+    With the images themselves drawn at random, these are draws from the aggregate posterior. See chapter 16.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A VAE.
+    x : (n, n_output)
+        Floating-point images, pixels in [0, 1].
+    y : (n,), optional
+        Their labels, for a conditional model.
+    n_samples : int
+        Draws for each image.
+    seed : int
+        The same seed gives the same codes.
+
+    Returns
+    -------
+    (n_samples * n, n_latent) float32
+        A draw for every image, then the next.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described, or the model is no VAE.
+    """
+    rng = np.random.default_rng(checks.non_negative_int("seed", seed))
+    n_samples = checks.positive_int("n_samples", n_samples)
+    mu, log_var = posterior(net, x, y)
+    eps = rng.standard_normal((n_samples, *mu.shape))
+    return (mu + np.exp(0.5 * log_var) * eps).reshape(-1, mu.shape[1]).astype(np.float32)
 
 
 def generate(net: HybridBlock, z: Any, y: Any = None, *, pixels: str = "mean", seed: int | None = 0) -> np.ndarray:

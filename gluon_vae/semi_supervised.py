@@ -36,7 +36,7 @@ class SemiSupervisedVAE(ConditionalVAE):
         sum_y q(y|x) [L(x, y) + log q(y|x)].
 
     ``net.encoder(x, y)``, ``net.decoder(z, y)`` and all that is done with them ask for a label, as those of a
-    ``ConditionalVAE`` do; ``label_probabilities(net, x)`` guesses it.
+    ``ConditionalVAE`` do; ``label_probabilities(net, x)`` guesses it. See chapter 17.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class SemiSupervisedVAE(ConditionalVAE):
 
 
 def label_probabilities(net: SemiSupervisedVAE, x: Any) -> np.ndarray:
-    """Compute q(y|x), how probable each label is by the classifier.
+    """Compute q(y|x), how probable each label is by the classifier. See chapter 17.
 
     Parameters
     ----------

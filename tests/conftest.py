@@ -12,6 +12,7 @@ import pytest
 import gluon_vae
 from gluon_vae.checkpoint import parameters_of
 from gluon_vae.layers import Conditioned, mlp
+from gluon_vae.run import Run
 
 import mxnet as mx
 from mxnet import nd
@@ -114,6 +115,17 @@ def noise(net, x):
 def inputs(net, x, ctx=None, dtype="float32"):
     """Return all that a model can be called on, as NDArrays."""
     return [nd.array(array, ctx=ctx, dtype=dtype) for array in (x, *labels(net, len(x)), *noise(net, x))]
+
+
+def bent(flow, seed=0):
+    """Give the last layers of a flow weights other than 0."""
+    rng = np.random.default_rng(seed)
+    flow.begin(Run())
+    for layer in flow.layers:
+        last = layer.network[-1]
+        last.weight.set_data(nd.array(0.3 * rng.standard_normal(last.weight.shape)))
+        last.bias.set_data(nd.array(0.3 * rng.standard_normal(last.bias.shape)))
+    return flow
 
 
 def grey_images(n_output=N_OUTPUT):
