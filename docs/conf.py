@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
 import course
+from sphinxcontrib import katex
 
 if not shutil.which("node"):
     raise SystemExit("KaTeX sets the site's formulas while it is built, and needs node, which is not on the PATH")
@@ -58,6 +59,7 @@ napoleon_use_rtype = False
 
 # Formulas are set while the site is built, so that no page needs a script, or another host, for them.
 katex_prerender = True
+katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 120  # seconds: node is slow to start on a machine that is busy
 katex_css_path = "katex/katex.min.css"
 
 html_theme = "sphinx_book_theme"

@@ -72,14 +72,13 @@ def build(site, doctrees):
     command = re.search(r"^site: .*\n\t\$\(BIN\)/sphinx-build (.+)$", makefile, re.MULTILINE)[1]
     *options, target = command.replace("build/doctrees", str(doctrees)).split()
     assert target == "site"
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", *options, str(site)],
-        cwd=ROOT,
-        env=os.environ | {"GITHUB_REPOSITORY": "someone/gluon-vae"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    arguments = [sys.executable, "-m", "sphinx", *options, str(site)]
+    environment = os.environ | {"GITHUB_REPOSITORY": "someone/gluon-vae"}
+    # A file, and no pipe: node, if a build that failed has left it, would hold the pipe open.
+    with doctrees.with_name("site.log").open("w+") as log:
+        status = subprocess.run(arguments, cwd=ROOT, env=environment, stdout=log, stderr=log).returncode
+        log.seek(0)
+        assert status == 0, log.read()
 
 
 @pytest.fixture(scope="module")
