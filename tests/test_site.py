@@ -99,7 +99,7 @@ def test_every_link_leads_to_a_page_and_to_a_place_on_it(site, pages):
                 target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
                 assert target.is_file(), (path, url)
                 assert target.is_relative_to(site.resolve()), (path, url)
-                if target in pages and parts.fragment:
+                if target in pages and parts.fragment and "=" not in parts.fragment:  # a state of the explorer has it
                     assert unquote(parts.fragment) in pages[target].anchors, (path, url)
 
 
