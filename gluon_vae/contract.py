@@ -1,4 +1,4 @@
-"""What training and evaluation ask of a model, and what can be done with any model that keeps it."""
+"""What training and evaluation ask of a model and of a prior, and what can be done with any model that keeps it."""
 
 from __future__ import annotations
 
@@ -53,6 +53,27 @@ class Contract(Protocol):
 
     def __call__(self, x: nd.NDArray, *args: nd.NDArray) -> nd.NDArray:
         """Return the per-sample loss, (batch,), in nats."""
+        ...
+
+
+@runtime_checkable
+class Prior(Protocol):
+    """A distribution of codes with an exact density, which ``elbo`` and ``log_likelihood`` take for p(z).
+
+    Attributes
+    ----------
+    n_latent : int
+        Dimension of the codes.
+    """
+
+    n_latent: int
+
+    def log_pdf(self, z: Any) -> np.ndarray:
+        """Return the log-density at codes (n, n_latent): (n,) float64, in nats."""
+        ...
+
+    def draws(self, n: int, seed: int = 0) -> np.ndarray:
+        """Draw codes, (n, n_latent) float32; the same seed gives the same ones."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
@@ -13,12 +13,9 @@ from mxnet.gluon import HybridBlock
 
 from . import checks, streams
 from .arrays import batches, rows_per_call
-from .contract import inputs_of, terms, unchecked
+from .contract import Prior, inputs_of, terms, unchecked
 from .generator import seeded
 from .latent import posterior
-
-if TYPE_CHECKING:
-    from .priors import Prior
 
 DECODED, MAX_DRAWS = 5000, 500  # codes decoded at once, if they fit in memory, and how many of one image
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,27 +23,6 @@ from .losses import LOG_2PI
 from .run import Run
 
 CHUNK = 200_000  # numbers that a density of a mixture keeps at once: they should fit into the processor's cache
-
-
-@runtime_checkable
-class Prior(Protocol):
-    """A distribution of codes with an exact density, which ``elbo`` and ``log_likelihood`` take for p(z).
-
-    Attributes
-    ----------
-    n_latent : int
-        Dimension of the codes.
-    """
-
-    n_latent: int
-
-    def log_pdf(self, z: Any) -> np.ndarray:
-        """Return the log-density at codes (n, n_latent): (n,) float64, in nats."""
-        ...
-
-    def draws(self, n: int, seed: int = 0) -> np.ndarray:
-        """Draw codes, (n, n_latent) float32; the same seed gives the same ones."""
-        ...
 
 
 class StandardNormal:

@@ -6,9 +6,10 @@ from conftest import LABELS, bent, labels, make, refused
 from scipy.stats import multivariate_normal
 
 from gluon_vae import elbo, kl_diagonal_gaussian, log_likelihood, posterior_draws, priors
+from gluon_vae.contract import Prior
 from gluon_vae.flow import Flow
 from gluon_vae.latent import posterior
-from gluon_vae.priors import Mixture, Prior, StandardNormal, fit_mixture
+from gluon_vae.priors import Mixture, StandardNormal, fit_mixture
 from gluon_vae.vamp_prior import VampPrior
 
 MEAN, COVARIANCE = np.array([0.5, -1]), np.array([[1.0, 0.4], [0.4, 0.5]])
