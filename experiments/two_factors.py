@@ -20,8 +20,8 @@ from scipy.special import expit
 from scipy.stats import norm
 
 import gluon_vae
+from gluon_vae import latent
 
-from mxnet import nd
 from mxnet.gluon import HybridBlock
 
 LATENT, BETAS, SEEDS = (2, 6), (1, 2, 4), (0, 1, 2, 3, 4)
@@ -51,7 +51,7 @@ def moons(n: int = N_IMAGES, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def posterior(net: HybridBlock, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of q(z|x), (n, n_latent) each."""
-    mu, log_var = np.split(net.encoder(nd.array(x)).asnumpy().astype(float), 2, axis=1)
+    mu, log_var = latent.posterior(net, x)
     return mu, np.exp(0.5 * log_var)
 
 

@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import chromium
 import pytest
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = chromium.find()
 MISSING = [name for name in ("sphinx", "myst_nb", "sphinxcontrib") if not importlib.util.find_spec(name)]
 MISSING += [] if shutil.which("node") else ["node"]
 pytestmark = [
