@@ -6,24 +6,25 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import numpy as np
 from tqdm import tqdm
 
 import mxnet as mx
-from mxnet import autograd, nd
+from mxnet import nd
 from mxnet.gluon import Block, HybridBlock
 
 from . import checkpoint as checkpoints
 from . import checks, distributed, streams
 from .adam import Adam, trained_parameters
 from .arrays import to_device
-from .contract import checked, is_initialized, not_finite, settle_shapes, terms, unchecked
+from .contract import checked, is_initialized, not_finite, settle_shapes, unchecked
 from .evaluation import loss_terms
 from .generator import moved_on
 from .run import Run, Settings, facts
+from .step import Step
 
 History = dict[str, list[float]]
 
@@ -154,7 +155,7 @@ def fit(
     train = to_device(net, *train)
     test = to_device(net, *test) if test is not None and workers.leads else None
     settle_shapes(net, *(array[:1] for array in train))
-    adam = Adam(net)
+    adam, step = Adam(net), Step(net)
     history: History = saved.restore(net, adam) if saved else {}
     workers.start(adam.weights())
 
@@ -163,17 +164,16 @@ def fit(
             started = time.perf_counter()
             means = Means(f"epoch {epoch}")
             adam.settle()
+            step.settle()
             for batch, rate in run.batches(train, epoch):
                 inputs = workers.share(net, batch)
                 if inputs:
-                    with autograd.record():
-                        loss = net(*inputs)
-                    loss.backward()
-                    means.add(terms(net, loss))
+                    means.add(*step(*inputs))
                 workers.add_gradients(adam.gradients(), bool(inputs))
                 adam.step(rate, len(batch[0]))
             row = {"epoch": epoch} | means.over(len(train[0]), workers)
             adam.check()
+            step.keep()
             _check_parameters(net, means.where)
             if test is not None:
                 row |= {f"test_{name}": float(values.mean()) for name, values in loss_terms(net, *test).items()}
@@ -202,16 +202,16 @@ class Means:
     def __init__(self, where: str) -> None:
         self._epoch, self._step = where, 0
         self._totals: dict[str, float] = {}
-        self._running: deque[dict[str, nd.NDArray]] = deque()
+        self._running: deque[tuple[Sequence[str], nd.NDArray]] = deque()
 
     @property
     def where(self) -> str:
         """The last step that was read."""
         return f"{self._epoch}, step {self._step}"
 
-    def add(self, values: dict[str, nd.NDArray]) -> None:
-        """Take the terms of a step, (batch,) each; wait for those of a step before, if many are under way."""
-        self._running.append(values)
+    def add(self, names: Sequence[str], values: nd.NDArray) -> None:
+        """Take the terms of a step, (n_terms, batch); wait for those of a step before, if many are under way."""
+        self._running.append((names, values))
         if len(self._running) > LOOKAHEAD:
             self._read_oldest()
 
@@ -223,8 +223,9 @@ class Means:
 
     def _read_oldest(self) -> None:
         self._step += 1
-        for name, value in self._running.popleft().items():
-            self._totals[name] = self._totals.get(name, 0.0) + float(value.asnumpy().sum(dtype=np.float64))
+        names, values = self._running.popleft()
+        for name, value in zip(names, values.asnumpy()):
+            self._totals[name] = self._totals.get(name, 0.0) + float(value.sum(dtype=np.float64))
         if not math.isfinite(self._totals["loss"]):
             raise FloatingPointError(f"the loss stopped being finite in {self.where}")
 
