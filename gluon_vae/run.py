@@ -30,6 +30,7 @@ class Settings(TypedDict, total=False):
     schedule: str
     seed: int
     binarize: bool
+    rate_warmup: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,7 @@ class Run:
     schedule: str = "cosine"
     seed: int = 0
     binarize: bool = False
+    rate_warmup: int = 0
 
     def __post_init__(self) -> None:
         accepted = {
@@ -57,15 +59,17 @@ class Run:
             "schedule": checks.choice(SCHEDULES),
             "seed": checks.non_negative_int,
             "binarize": checks.flag,
+            "rate_warmup": checks.non_negative_int,
         }
         for field in fields(self):
             object.__setattr__(self, field.name, accepted[field.name](field.name, getattr(self, field.name)))
 
     def rate(self, done: float) -> float:
         """Return the step size where a share ``done`` of the run, 0 to 1, lies behind."""
+        rate = self.learning_rate * (min(1.0, done * self.n_epochs / self.rate_warmup) if self.rate_warmup else 1.0)
         if self.schedule == "constant":
-            return self.learning_rate
-        return self.learning_rate * (FINAL_FRACTION + (1 - FINAL_FRACTION) * (1 + math.cos(math.pi * done)) / 2)
+            return rate
+        return rate * (FINAL_FRACTION + (1 - FINAL_FRACTION) * (1 + math.cos(math.pi * done)) / 2)
 
     def seed_epoch(self, epoch: int) -> None:
         """Seed MXNet so that an epoch's noise depends on nothing but the seed and the epoch."""

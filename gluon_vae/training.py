@@ -24,7 +24,7 @@ from .contract import checked, is_initialized, not_finite, settle_shapes, unchec
 from .evaluation import loss_terms
 from .generator import moved_on
 from .run import Run, Settings, facts
-from .step import Step
+from .gradient import Gradient
 
 History = dict[str, list[float]]
 
@@ -155,7 +155,7 @@ def fit(
     train = to_device(net, *train)
     test = to_device(net, *test) if test is not None and workers.leads else None
     settle_shapes(net, *(array[:1] for array in train))
-    adam, step = Adam(net), Step(net)
+    adam, gradient = Adam(net), Gradient(net)
     history: History = saved.restore(net, adam) if saved else {}
     workers.start(adam.weights())
 
@@ -164,16 +164,16 @@ def fit(
             started = time.perf_counter()
             means = Means(f"epoch {epoch}")
             adam.settle()
-            step.settle()
+            gradient.settle()
             for batch, rate in run.batches(train, epoch):
                 inputs = workers.share(net, batch)
                 if inputs:
-                    means.add(*step(*inputs))
+                    means.add(*gradient(*inputs))
                 workers.add_gradients(adam.gradients(), bool(inputs))
                 adam.step(rate, len(batch[0]))
             row = {"epoch": epoch} | means.over(len(train[0]), workers)
             adam.check()
-            step.keep()
+            gradient.keep()
             _check_parameters(net, means.where)
             if test is not None:
                 row |= {f"test_{name}": float(values.mean()) for name, values in loss_terms(net, *test).items()}

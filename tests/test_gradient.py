@@ -7,7 +7,7 @@ from conftest import FAMILY, assert_equal, every_model, grey_images, inputs, lab
 from gluon_vae import ComposedVAE, fit
 from gluon_vae.checkpoint import parameters_of
 from gluon_vae.contract import terms
-from gluon_vae.step import MOST_GRAPHS, Step
+from gluon_vae.gradient import MOST_GRAPHS, Gradient
 
 import mxnet as mx
 from mxnet import autograd, nd
@@ -18,8 +18,8 @@ def gradients(net):
     return {name: p.grad().asnumpy() for name, p in net.collect_params().items() if p.grad_req != "null"}
 
 
-def bound_graphs(step):
-    return len(step._bound)
+def bound_graphs(gradient):
+    return len(gradient._bound)
 
 
 def gluons_way(net, arguments):
@@ -34,10 +34,10 @@ def test_gradients_and_terms_are_those_of_gluon(kind, options):
     net = make(kind, "static", **options)
     first, second = inputs(net, grey_images()), inputs(net, grey_images()[::-1].copy())
     values, expected = gluons_way(net, second)
-    step = Step(net)
-    step(*first)
-    names, read = step(*second)
-    assert bound_graphs(step) == 1
+    gradient = Gradient(net)
+    gradient(*first)
+    names, read = gradient(*second)
+    assert bound_graphs(gradient) == 1
     assert_equal(dict(zip(names, read.asnumpy())), values)
     assert_equal(gradients(net), expected)
 
@@ -49,21 +49,21 @@ def test_noise_is_drawn_as_by_a_call_in_training(kind):
     mx.random.seed(3)
     values, expected = gluons_way(net, [x, *y])
     mx.random.seed(3)
-    names, read = Step(net)(x, *y)
+    names, read = Gradient(net)(x, *y)
     assert_equal(dict(zip(names, read.asnumpy())), values)
     assert_equal(gradients(net), expected)
 
 
 def test_what_the_last_batch_gave_is_kept_on_the_model():
-    net, step = make(mode="static"), Step(make(mode="static"))
+    net, gradient = make(mode="static"), Gradient(make(mode="static"))
     given = inputs(net, grey_images())
     net(*given)
-    step(*given)
-    assert step._net.mu is None
-    step.keep()
-    step(*inputs(net, 1 - grey_images()))  # which writes to the same places
+    gradient(*given)
+    assert gradient._net.mu is None
+    gradient.keep()
+    gradient(*inputs(net, 1 - grey_images()))  # which writes to the same places
     for name in net.output_names:
-        np.testing.assert_array_equal(getattr(step._net, name).asnumpy(), getattr(net, name).asnumpy())
+        np.testing.assert_array_equal(getattr(gradient._net, name).asnumpy(), getattr(net, name).asnumpy())
 
 
 def test_layers_with_a_state_and_with_noise_of_their_own_are_trained_to_the_same_bits(monkeypatch):
@@ -77,7 +77,7 @@ def test_layers_with_a_state_and_with_noise_of_their_own_are_trained_to_the_same
         net.hybridize(static_alloc=True, static_shape=True)
         with monkeypatch.context() as patch:
             if not bound:
-                patch.setattr("gluon_vae.step._state", lambda net: None)
+                patch.setattr("gluon_vae.gradient._state", lambda net: None)
             history = fit(net, grey_images(), n_epochs=3, batch_size=4, progress=False)
         return parameters_of(net), history["train_loss"]
 
@@ -100,13 +100,13 @@ def test_layers_with_a_state_and_with_noise_of_their_own_are_trained_to_the_same
 )
 def test_a_model_that_was_changed_between_two_epochs_is_trained_as_it_is_now(change):
     net = make(mode="static")
-    step = Step(net)
-    step(*inputs(net, grey_images()))
+    gradient = Gradient(net)
+    gradient(*inputs(net, grey_images()))
     mx.random.seed(5)
     change(net)
-    step.settle()
+    gradient.settle()
     given = inputs(net, grey_images(), dtype=net.encoder[0].weight.dtype)
-    _, values = step(*given)
+    _, values = gradient(*given)
     found = gradients(net)
     loss, expected = gluons_way(net, given)
     np.testing.assert_array_equal(values[0].asnumpy(), loss["loss"])
@@ -115,40 +115,40 @@ def test_a_model_that_was_changed_between_two_epochs_is_trained_as_it_is_now(cha
 
 def test_what_did_not_change_is_not_bound_again():
     net = make(mode="static")
-    step = Step(net)
-    step(*inputs(net, grey_images()))
-    (graph,) = step._bound.values()
-    step.settle()
-    step(*inputs(net, grey_images()))
-    assert list(step._bound.values()) == [graph]
+    gradient = Gradient(net)
+    gradient(*inputs(net, grey_images()))
+    (graph,) = gradient._bound.values()
+    gradient.settle()
+    gradient(*inputs(net, grey_images()))
+    assert list(gradient._bound.values()) == [graph]
 
 
 def test_no_more_graphs_are_bound_than_a_few():
     net = make(mode="static")
-    step = Step(net)
+    gradient = Gradient(net)
     for n in range(1, MOST_GRAPHS + 3):
-        _, values = step(nd.array(grey_images()[:n]))
+        _, values = gradient(nd.array(grey_images()[:n]))
         assert values.shape == (3, n)
-    assert bound_graphs(step) == MOST_GRAPHS
+    assert bound_graphs(gradient) == MOST_GRAPHS
 
 
 @pytest.mark.parametrize("mode", ["imperative", "hybrid"])
 def test_a_model_that_is_not_static_is_called(mode):
-    step = Step(make(mode=mode))
-    step(*inputs(step._net, grey_images()))
-    assert bound_graphs(step) == 0
-    assert step._net.mu is not None
+    gradient = Gradient(make(mode=mode))
+    gradient(*inputs(gradient._net, grey_images()))
+    assert bound_graphs(gradient) == 0
+    assert gradient._net.mu is not None
 
 
 def test_a_model_with_a_hook_is_called():
     net, seen = make(mode="static"), []
     net.register_forward_hook(lambda net, inputs, output: seen.append(output.shape))
-    Step(net)(nd.array(grey_images()), *noise(net, nd.array(grey_images())))
+    Gradient(net)(nd.array(grey_images()), *noise(net, nd.array(grey_images())))
     assert seen == [(7,)]
 
 
 def test_nothing_is_printed_about_graphs(capfd):
     net = make(mode="static")
-    Step(net)(*inputs(net, grey_images()))
+    Gradient(net)(*inputs(net, grey_images()))
     nd.waitall()
     assert capfd.readouterr() == ("", "")

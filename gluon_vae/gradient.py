@@ -20,7 +20,7 @@ from .model import Model
 MOST_GRAPHS = 4  # bound at a time, each with memory of its own: batches of one size, and the last one of an epoch
 
 
-class Step:
+class Gradient:
     """Differentiate the summed loss of one batch after the other; the gradients are then the parameters' own.
 
     A model of this package that is hybridized with ``static_alloc`` and ``static_shape`` is bound, for every shape of
