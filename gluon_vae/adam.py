@@ -232,9 +232,8 @@ def multiply_rates(net: HybridBlock, factors: Mapping[str, float]) -> None:
     parts = {name[:end] for name in parameters for end in _ends(name)}
     for part in sorted(factors, key=len):
         if part not in parts:
-            raise ValueError(
-                f"lr_mult must name a part of the model, one of {', '.join(sorted(parts))}; got {part!r}"
-            )
+            known = ", ".join(sorted(parts - set(parameters)))
+            raise ValueError(f"lr_mult must name a part of the model, {known}, or a parameter in one; got {part!r}")
         factor = checks.non_negative_number(f"lr_mult of {part}", factors[part])
         for name, parameter in parameters.items():
             if part in {name[:end] for end in _ends(name)}:
