@@ -51,7 +51,7 @@ class Feed:
     """
 
     def __init__(self, net: Block, source: Any, seed: int) -> None:
-        if iter(source) is source:
+        if hasattr(source, "__next__"):
             raise ValueError(
                 "x_train must give its batches anew in every epoch, got an iterator, which gives them once: "
                 f"{checks.shown(source)}"
@@ -74,18 +74,21 @@ class Feed:
         wanted, why = (self._n_seen, "as before") if n_batches is None else (n_batches, "its len()")
         for batch in self._batches(seed, epoch):
             if n == wanted:
-                raise ValueError(f"x_train must give {wanted} batches an epoch, {why}, got more in epoch {epoch}")
+                raise ValueError(
+                    f"x_train must give {wanted} batches in every epoch, {why}, got more in epoch {epoch}"
+                )
             yield list(to_device(self._net, *batch)), n / n_batches if n_batches else 0.0
             n += 1
         if n == 0 or (wanted is not None and n < wanted):
-            raise ValueError(f"x_train must give {wanted or ''} batches an epoch, {why}, got {n} in epoch {epoch}")
+            wanted = "its" if wanted is None else wanted
+            raise ValueError(f"x_train must give {wanted} batches in every epoch, {why}, got {n} in epoch {epoch}")
         self._n_seen = n
 
     def _batches(self, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield an epoch's batches, checked. While they are made NumPy's global generator is one of the epoch."""
         if hasattr(self._source, "set_epoch"):
             self._source.set_epoch(epoch)
-        seeded, n, batch = NumpySeeded(seed, epoch), 0, None
+        seeded, n = NumpySeeded(seed, epoch), 0
         with seeded:
             batches = iter(self._source)
         while True:
@@ -100,6 +103,8 @@ class Feed:
         x, *y = batch if isinstance(batch, list | tuple) and 0 < len(batch) < 3 else (batch,)
         if not isinstance(x, np.ndarray | nd.NDArray):
             raise ValueError(f"x{part} must be an array, or (x, y) of arrays, got {checks.shown(batch)}")
+        if isinstance(x, np.ndarray):
+            x = x.copy()  # training reads it later, when the next batch may be where this one was
         takes_labels = getattr(self._net, "n_classes", None) is not None
         arrays = checked(self._net, x, *(y if takes_labels else ()), part=part, missing=True)
         self._n_columns = self._n_columns or arrays[0].shape[1]

@@ -202,13 +202,13 @@ def fit(
         stops = run.is_over(history)
         while not stops:
             started, epoch = time.perf_counter(), len(history.get("epoch", [])) + 1
-            row = _pass(net, adam, run, train, epoch, workers)
+            row, rate = _pass(net, adam, run, train, epoch, workers)
             if test is not None:
                 row |= {f"test_{name}": float(values.mean()) for name, values in loss_terms(net, *test).items()}
             if test is not None and run.patience is not None:
                 row["best_epoch"] = best_epochs([*history.get("test_loss", []), row["test_loss"]])[-1]
                 best = checkpoints.parameters_of(net) if row["best_epoch"] == epoch else best
-            row["seconds"] = time.perf_counter() - started
+            row |= {"learning_rate": rate, "seconds": time.perf_counter() - started}
             for key, value in row.items():
                 history.setdefault(key, []).append(value)
             if workers.leads:
@@ -216,10 +216,12 @@ def fit(
                     checkpoints.write(checkpoint, checkpoints.Checkpoint.of(net, adam, what, history, best))
                 bar.set_postfix_str(_summary(row), refresh=False)
                 bar.update()
-                stops = run.is_over(history) | (on_epoch is not None and _is_true(on_epoch(history)))
+                answer = None if on_epoch is None else on_epoch(history)
+                stops = run.is_over(history) or (isinstance(answer, bool | np.bool_) and bool(answer))
             stops = workers.agree(stops)
-    if best is not None:
-        checkpoints.set_parameters(net, best)
+    if run.patience is not None:
+        if best is not None:  # as it is where the test images were seen
+            checkpoints.set_parameters(net, best)
         workers.take_over(adam.weights())
     return history
 
@@ -231,8 +233,8 @@ def _pass(
     train: Sequence[nd.NDArray] | Feed,
     epoch: int,
     workers: distributed.Alone,
-) -> History:
-    """Take the steps of an epoch; return its row of the history, as far as it is known then."""
+) -> tuple[dict[str, float], float]:
+    """Take the steps of an epoch; return its row of the history, as far as it is known then, and the last step size."""
     means, n = Means(f"epoch {epoch}"), 0
     adam.settle()
     with closing(run.batches(train, epoch)) as steps:
@@ -253,11 +255,7 @@ def _pass(
     row = {"epoch": epoch} | means.over(n, workers)
     adam.check()
     _check_parameters(net, means.where)
-    return row | {"learning_rate": rate}
-
-
-def _is_true(answer: object) -> bool:
-    return isinstance(answer, bool | np.bool_) and bool(answer)
+    return row, rate
 
 
 def _check_parameters(net: HybridBlock, where: str) -> None:

@@ -72,6 +72,21 @@ def test_the_batches_of_an_array_give_the_result_of_the_array(convert):
     )  # by batches, not images
 
 
+def test_an_array_that_is_filled_anew_may_be_the_batch_every_time():
+    class Reused(Shuffled):
+        def __iter__(self):
+            buffer = np.empty((3, N_OUTPUT), "f4")
+            for batch in super().__iter__():
+                buffer[: len(batch)] = batch
+                yield buffer[: len(batch)]
+                buffer[:] = 0.5
+
+    one, other = make("vae", "static"), make("vae", "static")
+    for net, source in ((one, Shuffled), (other, Reused)):
+        fit(net, source(np.resize(X, (60, N_OUTPUT)).astype("f4")), **SETTINGS)
+    assert_equal(parameters_of(other), parameters_of(one))
+
+
 def test_labels_come_in_pairs_and_go_to_the_models_that_take_them():
     one, other = make("conditional"), make("conditional")
     settings = SETTINGS | {"schedule": "constant"}
@@ -155,9 +170,15 @@ class Short(Listed):
 NOT_BATCHES = {
     "an iterator": (once, ("x_train", "anew in every epoch", "generator")),
     "nothing": (Listed, ("x_train must give batches, got none",)),
-    "an end": (lambda: Ends(X, X), ("must give 2 batches an epoch, as before, got 1 in epoch 2",)),
-    "fewer than its length": (lambda: Long(X, X), ("must give 3 batches an epoch, its len(), got 2 in epoch 1",)),
-    "more than its length": (lambda: Short(X, X), ("must give 1 batches an epoch, its len(), got more in epoch 1",)),
+    "an end": (lambda: Ends(X, X), ("must give 2 batches in every epoch, as before, got 1 in epoch 2",)),
+    "fewer than its length": (
+        lambda: Long(X, X),
+        ("must give 3 batches in every epoch, its len(), got 2 in epoch 1",),
+    ),
+    "more than its length": (
+        lambda: Short(X, X),
+        ("must give 1 batches in every epoch, its len(), got more in epoch 1",),
+    ),
     "another width": (lambda: Listed(X, X[:, :9]), ("x_train, batch 2 of epoch 1,", "64", "(7, 9)")),
     "bytes": (lambda: Listed(np.zeros((3, 64), "u1")), ("x_train, batch 1 of epoch 1,", "uint8", "by 255")),
     "grey beyond 1": (lambda: Listed(X, 255 * X), ("x_train, batch 2 of epoch 1,", "[0, 1]")),
