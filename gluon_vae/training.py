@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from typing import Any, Unpack
 
 import numpy as np
@@ -234,24 +233,23 @@ def _pass(
     epoch: int,
     workers: distributed.Alone,
 ) -> tuple[dict[str, float], float]:
-    """Take the steps of an epoch; return its row of the history, as far as it is known then, and the last step size."""
+    """Take the steps of an epoch; return the first part of its row in the history, and the last step size."""
     means, n = Means(f"epoch {epoch}"), 0
     adam.settle()
-    with closing(run.batches(train, epoch)) as steps:
-        for batch, rate, kl_weight in steps:
-            inputs = workers.share(net, batch)
-            if inputs:
-                with autograd.record():
-                    loss = net(*inputs)
-                    # The gradient of the loss with another beta, of which a compiled graph need not know.
-                    objective = loss if kl_weight == 1 else loss - (1 - kl_weight) * net.beta * net.kl
-                objective.backward()
-                means.add(terms(net, loss))
-            workers.add_gradients(adam.gradients(), bool(inputs))
-            if run.clip_norm is not None:
-                adam.clip(run.clip_norm, len(batch[0]))
-            adam.step(rate, len(batch[0]))
-            n += len(batch[0])
+    for batch, rate, kl_weight in run.batches(train, epoch):
+        inputs = workers.share(net, batch)
+        if inputs:
+            with autograd.record():
+                loss = net(*inputs)
+                # The gradient of the loss with another beta, of which a compiled graph need not know.
+                objective = loss if kl_weight == 1 else loss - (1 - kl_weight) * net.beta * net.kl
+            objective.backward()
+            means.add(terms(net, loss))
+        workers.add_gradients(adam.gradients(), bool(inputs))
+        if run.clip_norm is not None:
+            adam.clip(run.clip_norm, len(batch[0]))
+        adam.step(rate, len(batch[0]))
+        n += len(batch[0])
     row = {"epoch": epoch} | means.over(n, workers)
     adam.check()
     _check_parameters(net, means.where)
