@@ -50,7 +50,7 @@ class Checkpoint(NamedTuple):
         adam: Adam,
         facts: dict[str, Any],
         history: dict[str, list[float]],
-        best: dict[str, np.ndarray] | None = None,
+        best: Mapping[str, np.ndarray] | None = None,
     ) -> Checkpoint:
         """Take what a run needs to go on: parameters, moments, what decides it (``run.facts``), and its history.
 
@@ -86,7 +86,7 @@ def parameters_of(net: HybridBlock) -> dict[str, np.ndarray]:
     return {name: to_numpy(p.list_data()[0]) for name, p in net._collect_params_with_prefix().items()}
 
 
-def set_parameters(net: HybridBlock, values: dict[str, np.ndarray]) -> None:
+def set_parameters(net: HybridBlock, values: Mapping[str, np.ndarray]) -> None:
     """Set all parameters of a model."""
     for name, parameter in net._collect_params_with_prefix().items():
         parameter.set_data(nd.from_numpy(values[name].view()))
@@ -238,7 +238,7 @@ def _read_to_resume(path: Path, net: HybridBlock, facts: dict[str, Any]) -> Chec
         history = file.meta["history"]
         terms = ("loss", *net.output_names) if type(net) in MODELS.values() else None
         metadata.check_columns(history, terms, tested="test images" in facts, patient="patience" in facts)
-        if len(history["epoch"]) > length:
+        if length is None or len(history["epoch"]) > length:
             raise ValueError(f"is malformed: it has {len(history['epoch'])} epochs of {length}")
         parameters, moments, best = file.read(net)
         return Checkpoint(parameters, moments, file.meta, best)

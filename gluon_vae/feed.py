@@ -80,8 +80,8 @@ class Feed:
             yield list(to_device(self._net, *batch)), n / n_batches if n_batches else 0.0
             n += 1
         if n == 0 or (wanted is not None and n < wanted):
-            wanted = "its" if wanted is None else wanted
-            raise ValueError(f"x_train must give {wanted} batches in every epoch, {why}, got {n} in epoch {epoch}")
+            count = "its" if wanted is None else wanted
+            raise ValueError(f"x_train must give {count} batches in every epoch, {why}, got {n} in epoch {epoch}")
         self._n_seen = n
 
     def _batches(self, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, ...]]:
@@ -100,13 +100,13 @@ class Feed:
             yield self._checked(batch, f"_train, batch {n} of epoch {epoch},")
 
     def _checked(self, batch: Any, part: str) -> tuple[np.ndarray, ...]:
-        x, *y = batch if isinstance(batch, list | tuple) and 0 < len(batch) < 3 else (batch,)
+        x, y = batch if isinstance(batch, list | tuple) and len(batch) == 2 else (batch, None)
         if not isinstance(x, np.ndarray | nd.NDArray):
             raise ValueError(f"x{part} must be an array, or (x, y) of arrays, got {checks.shown(batch)}")
         if isinstance(x, np.ndarray):
             x = x.copy()  # training reads it later, when the next batch may be where this one was
         takes_labels = getattr(self._net, "n_classes", None) is not None
-        arrays = checked(self._net, x, *(y if takes_labels else ()), part=part, missing=True)
+        arrays = checked(self._net, x, y if takes_labels else None, part, missing=True)
         self._n_columns = self._n_columns or arrays[0].shape[1]
         if arrays[0].shape[1] != self._n_columns:
             raise ValueError(f"x{part} must have {self._n_columns} columns like the first, got {arrays[0].shape[1]}")

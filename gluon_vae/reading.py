@@ -91,7 +91,7 @@ class Opened:
             if like is None or self.moments[moment][:2] != like[:2] or like.dtype.kind != "f":
                 raise ValueError(f"is malformed: {shown(moment)} is not like a parameter")
         expected_best = self.parameters if metadata.has_better(self.meta) else {}
-        for name in set(self.best) | set(expected_best):
+        for name in sorted(set(self.best) | set(expected_best)):
             one, like = self.best.get(name), expected_best.get(name)
             if one is None or like is None or one[:2] != like[:2]:
                 raise ValueError(f"is malformed: it has not the parameters of its best epoch, {shown(name)}")
