@@ -140,17 +140,16 @@ def inputs_of(net: Block, x: Any, y: Any = None, *, missing: bool = False) -> tu
 
 
 def check_kl_weight(net: Block, *inputs: nd.NDArray) -> None:
-    """Refuse a model whose loss on an image is not ``beta`` times its ``kl``, and what does not depend on ``beta``.
+    """Refuse a model whose loss on images is not ``beta`` times its ``kl``, and what does not depend on ``beta``.
 
-    It is called with two values of ``beta`` and the same noise; that its loss has no other KL shows in a difference
-    which is not that of the two.
+    It is called with two values of ``beta`` and the same noise, between which the losses have to differ by that.
     """
     beta = beta_of(net)
 
-    def called(beta: float) -> dict[str, float]:
+    def called(beta: float) -> dict[str, np.ndarray]:
         net.beta = beta
         loss = net(*inputs, *(() if noise is None else (noise,)))
-        return {name: float(value.asnumpy().sum(dtype=float)) for name, value in terms(net, loss).items()}
+        return {name: value.asnumpy().astype(np.float64) for name, value in terms(net, loss).items()}
 
     with autograd.pause():
         noise = net.draw_noise(inputs[0]) if hasattr(net, "draw_noise") else None
@@ -158,8 +157,8 @@ def check_kl_weight(net: Block, *inputs: nd.NDArray) -> None:
             one, other = called(beta), called(1000 * beta)  # where a small KL shows beside a loss of hundreds
         finally:
             net.beta = beta
-    rounding = 1e-5 * (abs(one["loss"]) + abs(other["loss"]))
-    if "kl" not in one or abs(other["loss"] - one["loss"] - 999 * beta * one["kl"]) > rounding:
+    rounding = 1e-5 * (np.abs(one["loss"]) + np.abs(other["loss"]))
+    if "kl" not in one or (np.abs(other["loss"] - one["loss"] - 999 * beta * one["kl"]) > rounding).any():
         raise ValueError(f"kl_warmup must be 0 for this {type(net).__name__}: its loss is not linear in beta * kl")
 
 

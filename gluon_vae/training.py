@@ -188,10 +188,9 @@ def fit(
         net.initialize(INITIALIZER, ctx=device or default_device())
     train = train if isinstance(train, Feed) else to_device(net, *train)
     test = to_device(net, *test) if test is not None and workers.leads else None
-    one = to_device(net, *(array[:1] for array in first))
-    settle_shapes(net, *one)
+    settle_shapes(net, *to_device(net, *(array[:1] for array in first)))
     if run.kl_warmup:
-        check_kl_weight(net, *one)
+        check_kl_weight(net, *to_device(net, *(array[:100] for array in first)))
     adam = Adam(net)
     history: History = saved.restore(net, adam) if saved else {}
     best = saved.best or saved.parameters if saved and run.patience is not None else None

@@ -10,6 +10,8 @@ from conftest import LABELS, N_OUTPUT, assert_equal, grey_images, make, refused
 
 from gluon_vae import fit
 from gluon_vae.checkpoint import parameters_of
+from gluon_vae.feed import Feed
+from gluon_vae.run import Run
 
 from mxnet import nd
 from mxnet.gluon.data import ArrayDataset, DataLoader
@@ -63,13 +65,19 @@ def result(net, history):
 @pytest.mark.parametrize("convert", [np.asarray, nd.array, lambda array: array.astype("f8")])
 def test_the_batches_of_an_array_give_the_result_of_the_array(convert):
     x, one, other = X.astype("f4"), make(), make()
-    expected, parameters = result(one, fit(one, x, x, batch_size=3, binarize=True, kl_warmup=2, **SETTINGS))
-    history, same = result(other, fit(other, Shuffled(x, convert=convert), x, binarize=True, kl_warmup=2, **SETTINGS))
+    settings = SETTINGS | {"schedule": "constant", "binarize": True}
+    expected, parameters = result(one, fit(one, x, x, batch_size=3, **settings))
+    history, same = result(other, fit(other, Shuffled(x, convert=convert), x, **settings))
     assert_equal(same, parameters)
-    assert history["train_loss"] == expected["train_loss"]
-    np.testing.assert_allclose(
-        history["learning_rate"], expected["learning_rate"], rtol=0.2
-    )  # by batches, not images
+    assert history == expected
+
+
+def test_rates_and_weights_follow_the_share_of_batches():
+    run, feed = Run(n_epochs=2, kl_warmup=2), Feed(make(), Shuffled(X), 0)
+    steps = [step for epoch in (1, 2) for step in run.batches(feed, epoch)]
+    assert [len(step.batch[0]) for step in steps] == 2 * [3, 3, 1]
+    np.testing.assert_allclose([step.rate for step in steps], [run.rate(i / 6) for i in range(6)])
+    np.testing.assert_allclose([step.kl_weight for step in steps], np.arange(6) / 6)
 
 
 def test_an_array_that_is_filled_anew_may_be_the_batch_every_time():

@@ -64,11 +64,11 @@ def test_a_weight_of_one_from_the_start_on_changes_no_bit(x):
 
 
 class FreeBits(gluon_vae.VAE):
-    """A VAE that pays for more than two nats only."""
+    """A VAE that pays for more than fifty nats only."""
 
     def hybrid_forward(self, F, x, eps, *label):
         loss, *others, kl = super().hybrid_forward(F, x, eps, *label)
-        return loss - self.beta * kl + self.beta * F.maximum(kl, 2), *others, kl
+        return loss - self.beta * kl + self.beta * F.maximum(kl, 50), *others, kl
 
 
 class Own(gluon.HybridBlock):
