@@ -106,8 +106,7 @@ def test_labels_come_in_pairs_and_go_to_the_models_that_take_them():
     assert left_out["train_loss"] == fit(make(), Shuffled(X), **settings)["train_loss"]
 
 
-@pytest.mark.parametrize("interrupted_after", [1, 3])
-def test_a_data_loader_that_shuffles_is_repeated_and_resumed_to_the_bit(interrupted_after, tmp_path):
+def test_a_data_loader_that_shuffles_is_repeated_and_resumed_to_the_bit(tmp_path):
     def loader():
         return DataLoader(ArrayDataset(nd.array(X)), batch_size=3, shuffle=True)
 
@@ -119,7 +118,7 @@ def test_a_data_loader_that_shuffles_is_repeated_and_resumed_to_the_bit(interrup
     assert drawn == np.random.random()  # as if nobody else had drawn
     settings = SETTINGS | {"checkpoint": tmp_path / "c"}
     with pytest.raises(KeyboardInterrupt):
-        fit(make(), loader(), X, on_epoch=stop_after(interrupted_after), **settings)
+        fit(make(), loader(), X, on_epoch=stop_after(2), **settings)
     np.random.seed(2)
     resumed = result(again, fit(again, loader(), X, resume=True, **settings))
     assert resumed[0] == expected[0]
@@ -257,7 +256,7 @@ def use(x):
 
 N_OUTPUT = 50_000
 use(np.random.default_rng(0).random((60, N_OUTPUT), dtype=np.float32))  # code, and memory that is used again
-x = np.memmap(sys.argv[1] + "/x", np.float32, "w+", shape=(1200, N_OUTPUT))
+x = np.memmap(sys.argv[1] + "/x", np.float32, "w+", shape=(600, N_OUTPUT))
 for i in range(0, len(x), 10):
     x[i : i + 10] = np.random.default_rng(i).random((10, N_OUTPUT), dtype=np.float32)
 x.flush()
@@ -272,5 +271,5 @@ def test_a_memory_map_stays_on_its_disk(tmp_path):
     command = [sys.executable, "-c", ON_DISK, str(tmp_path)]
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
     size, grown = map(int, output.split())
-    assert size == 240_000_000
+    assert size == 120_000_000
     assert grown < size // 4, f"{grown >> 20} MB more"
