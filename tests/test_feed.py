@@ -242,6 +242,9 @@ ON_DISK = """
 import sys
 import numpy as np
 import gluon_vae
+from gluon_vae import arrays
+
+arrays.BUDGET = 8 << 20  # of a call on images that are not trained on; it is half a gigabyte otherwise
 
 def anonymous():
     for line in open("/proc/self/status"):
