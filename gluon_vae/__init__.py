@@ -5,7 +5,8 @@ To read the package, begin with the loss and follow the data:
 1. ``losses``: the terms of the negative ELBO; ``layers``: encoders and decoders; ``likelihoods``: p(x|z)
 2. ``vae``: the negative ELBO, and the VAEs; ``model``: what they share with ``autoencoders``, and how a call goes;
    ``semi_supervised``: a label as a second latent
-3. ``training``: ``fit``, the loop; ``run``: what a run is; ``adam``: the rule of its steps
+3. ``training``: ``fit``, the loop; ``run``: what a run is; ``feed``: batches of your own; ``means``: the curves;
+   ``adam``: the rule of its steps
 4. ``evaluation``: the ELBO and log p(x) of images; ``latent``: from images to codes and back; ``priors``,
    ``vamp_prior``, ``flow``: other p(z); ``sample_quality``: how good samples are, by ``digit_classifier``;
    ``export``: the networks for other runtimes

@@ -15,6 +15,7 @@ from mxnet.gluon import HybridBlock
 
 from . import checkpoint as checkpoints
 from . import checks, distributed, figures, launcher, openmp, preflight, process, streams
+from .adam import multiply_rates
 from .data import Mnist, load_mnist
 from .evaluation import elbo
 from .export import check_onnx, export_onnx, file_names
@@ -106,6 +107,12 @@ def _prepared(args: argparse.Namespace) -> tuple[HybridBlock, mx.Context, Mnist]
         checks.positive_int("--" + name.replace("_", "-"), getattr(args, name))
     checks.positive_number("--learning-rate", args.learning_rate)
     checks.non_negative_int("--seed", args.seed)
+    checks.non_negative_int("--rate-warmup", args.rate_warmup)
+    checks.non_negative_int("--kl-warmup", args.kl_warmup)
+    checks.optional(checks.positive_int)("--patience", args.patience)
+    checks.optional(checks.positive_number)("--clip-norm", args.clip_norm)
+    if args.kl_warmup and args.model not in VAES:
+        raise ValueError(f"--kl-warmup weighs the KL of a VAE; --model {args.model} has none")
     if args.export is not None:
         try:
             check_onnx()
@@ -116,6 +123,7 @@ def _prepared(args: argparse.Namespace) -> tuple[HybridBlock, mx.Context, Mnist]
         n_layers = 1 if args.model == "conv" else args.n_layers
         preflight.check_memory(lambda n: build_model(args, n), n_layers, args.workers)
     net = build_model(args, args.n_layers)
+    multiply_rates(net, dict(args.lr_mult))
     data = load_mnist(args.data)
     if args.workers > min(args.batch_size, len(data.x_train)):
         raise ValueError(f"--workers must be at most --batch-size, {args.batch_size}, got {args.workers}")
@@ -153,6 +161,10 @@ def _train(net: HybridBlock, device: mx.Context, data: Mnist, args: argparse.Nam
         learning_rate=args.learning_rate,
         schedule=args.schedule,
         seed=args.seed,
+        rate_warmup=args.rate_warmup,
+        kl_warmup=args.kl_warmup,
+        patience=args.patience,
+        clip_norm=args.clip_norm,
         device=device,
         checkpoint=checkpoint,
         resume=args.resume,
@@ -172,10 +184,13 @@ def _train(net: HybridBlock, device: mx.Context, data: Mnist, args: argparse.Nam
         measure = "ELBO"
         reached = f"{estimate} nats per image (z sampled; mean ± standard error over the test digits)"
     else:
-        measure, reached = "loss", f"{history['test_loss'][-1]:.1f} nats per image"
+        last = history.get("best_epoch", history["epoch"])[-1]  # the one whose parameters the model has
+        measure, reached = "loss", f"{history['test_loss'][int(last) - 1]:.1f} nats per image"
     print(f"Test {measure}: {reached}")
     if args.export is not None:
-        training = f"{args.epochs} epochs, seed {args.seed}"
+        training = f"{len(history['epoch'])} epochs, seed {args.seed}"
+        if args.patience is not None:
+            training = f"the best epoch, {history['best_epoch'][-1]}, of {training}"
         export_onnx(net, args.export, metadata={"data": digits, "training": training, measure: reached})
         print(f"The networks are in {args.export.resolve()}: {', '.join(file_names(net))}")
     print(f"Parameters, history and pictures are in {args.out.resolve()}")

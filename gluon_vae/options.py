@@ -47,7 +47,7 @@ files written to --out:
   checkpoint            all that --resume needs, after every epoch; gluon_vae.load(FILE) rebuilds the model
   model.params          the parameters alone; read them with load_parameters(FILE) of an equal model
   history.json          per epoch: loss and its terms of training and test images in nats per image,
-                        learning rate, seconds
+                        learning rate, seconds, and with --patience the best epoch so far
   elbo.png              learning curves (loss.png where there is no ELBO)
   reconstructions.png   test digits over their reconstructions
   samples.png           100 decoded draws from the prior
@@ -59,6 +59,17 @@ files written to --out:
 files written to --export, for runtimes without MXNet (needs the package onnx: pip install '.[export]'):
   encoder.onnx          x, (batch, 784), to mu and, of a VAE, log_var, (batch, N)
   decoder.onnx          z, (batch, N), to output, (batch, 784), in [0, 1]; conditional ones take labels, y, beside
+
+training:
+  --kl-warmup N       the weight of the KL rises with every step, from 0 to that of --beta after N epochs; losses are
+                      reported with the full weight throughout
+  --patience N        stop after N epochs without a lower test loss; model.params and the pictures, and what
+                      gluon_vae.load reads, are of the epoch with the lowest, which is best_epoch in history.json
+  --lr-mult NAME=M    multiply the step size of a part of the model by M, as encoder=0.5 or decoder.logits.0=0, which
+                      keeps that as it is; may be given several times
+  --resume            with the same options as before, but --epochs may be more, also after the end: from there on the
+                      step sizes are those of a run of the new length. With cosine they rise again, and the result is
+                      not that of such a run from its start.
 
 exit codes:
   0 when all files are written, 2 for input that is refused, which is before training, 130 after Ctrl-C, and 1 for
@@ -118,10 +129,15 @@ def build_parser() -> argparse.ArgumentParser:
     option("--batch-size", type=int, default=100, metavar="N", help="images per step (default: 100)")
     option("--learning-rate", type=float, default=3e-3, metavar="R", help="Adam's first step size (default: 0.003)")
     option("--schedule", choices=SCHEDULES, default="cosine", help="of the step size (default: cosine, to 2%%)")
+    option("--lr-mult", type=_named_number, action="append", default=[], metavar="NAME=M", help="see below")
+    option("--clip-norm", type=float, metavar="L", help="longest mean gradient of a batch (default: any)")
+    option("--rate-warmup", type=int, default=1, metavar="N", help="epochs in which the step size rises (default: 1)")
+    option("--kl-warmup", type=int, default=0, metavar="N", help="epochs in which the KL's weight rises (default: 0)")
+    option("--patience", type=int, metavar="N", help="stop after N epochs without a lower test loss (default: never)")
     option("--seed", type=int, default=0, metavar="N", help="fixes every random choice (default: 0)")
     option("--device", choices=("auto", "cpu", "gpu"), default="auto", help="auto: a GPU if MXNet has one")
     option("--workers", type=int, default=1, metavar="N", help="processes that share the batches (default: 1)")
-    option("--resume", action="store_true", help="go on from the checkpoint in --out, with the same options")
+    option("--resume", action="store_true", help="go on from the checkpoint in --out, see below")
     option("--out", type=Path, default=Path("out"), metavar="FOLDER", help="created if missing (default: out)")
     option("--export", type=Path, metavar="FOLDER", help="write the networks there as ONNX files, too")
     return parser
@@ -137,6 +153,16 @@ def build_model(args: argparse.Namespace, n_layers: int) -> HybridBlock:
             raise ValueError(f"--beta weighs the KL of a VAE; --model {args.model} has none")
         options["beta"] = args.beta
     return MODELS[args.model](**options)
+
+
+def _named_number(text: str) -> tuple[str, float]:
+    name, _, number = text.rpartition("=")
+    if not name:
+        raise argparse.ArgumentTypeError(f"must be NAME=M, got {text!r}")
+    try:
+        return name, float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be NAME=M with a number M, got {text!r}") from None
 
 
 def _number_or_name(text: str | None) -> float | str | None:

@@ -17,16 +17,33 @@ MODELS = {
     "conditional": lambda: gluon_vae.ConditionalVAE(n_samples=2, **SIZES),
     "denoising": lambda: gluon_vae.DenoisingAutoencoder(**SIZES),
     "learned": lambda: gluon_vae.VAE(likelihood="gaussian", **SIZES),
+    "patient": lambda: gluon_vae.VAE(**SIZES),
+    "stopped": lambda: gluon_vae.VAE(**SIZES),
 }
-OPTIONS = {"conditional": {"y_train": Y, "binarize": True}}
+
+
+class Batches:
+    """Some of different sizes, one of them too small for two workers."""
+
+    def __iter__(self):
+        return iter((X[:6], X[6:7], X[7:]))
+
+
+# Of the patient one the test images are unlike the others: it soon learns nothing that helps there.
+OPTIONS = {
+    "conditional": {"y_train": Y, "binarize": True},
+    "patient": {"x_test": 1 - X[:5] / 9, "n_epochs": 60, "learning_rate": 0.05, "patience": 2, "clip_norm": 1.0},
+    "stopped": {"kl_warmup": 2, "on_epoch": lambda history: len(history["epoch"]) == 2},
+}
 
 
 def train(kind, folder, kvstore=None):
     """Train a model, alone or as one of several workers; write its parameters and losses to a file of its own."""
     net = MODELS[kind]()
     net.hybridize(static_alloc=True, static_shape=True)
-    settings = {"n_epochs": 4, "batch_size": 8, "seed": 3, "progress": False}
-    history = gluon_vae.fit(net, X, kvstore=kvstore, **settings, **OPTIONS.get(kind, {}))
+    settings = {"n_epochs": 4, "seed": 3, "progress": False} | OPTIONS.get(kind, {})
+    data = {"x_train": Batches()} if kind == "stopped" else {"x_train": X, "batch_size": 8}
+    history = gluon_vae.fit(net, kvstore=kvstore, **data, **settings)
     name = "one" if kvstore is None else f"worker{kvstore.rank}"
     np.savez(Path(folder, f"{kind}-{name}.npz"), loss=history["train_loss"], **checkpoint.parameters_of(net))
 

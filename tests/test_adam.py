@@ -389,3 +389,88 @@ def test_what_inference_did_to_the_layout_of_weights_is_undone(monkeypatch):
                 optimizer.step(RATE, 20)
         results.append(net(x, nd.zeros((20, 4))).asnumpy())
     np.testing.assert_allclose(*results, rtol=1e-3)
+
+
+def lengths(gradients):
+    """Return each gradient in double precision, and the length of all together."""
+    exact = {name: gradient.asnumpy().astype("f8") for name, gradient in gradients.items()}
+    return exact, np.sqrt(sum((gradient**2).sum() for gradient in exact.values()))
+
+
+@pytest.mark.parametrize("share", [1e-3, 0.5, 0.999])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 2e-3), ("float32", 1e-6), ("float64", 1e-14)])
+def test_a_longer_gradient_is_shortened_to_the_norm_of_all_parameters(dtype, tolerance, share):
+    net = one_layer(dtype)
+    optimizer = adam.Adam(net)
+    rng = np.random.default_rng(0)
+    for gradient in optimizer.gradients().values():
+        gradient[:] = nd.array(100 * rng.standard_normal(gradient.shape), dtype=dtype)
+    exact, length = lengths(optimizer.gradients())  # of the sum over the batch
+    optimizer.clip(share * length / BATCH, BATCH)
+    clipped, now = lengths(optimizer.gradients())
+    assert now == pytest.approx(share * length, rel=tolerance)
+    for name, gradient in exact.items():
+        np.testing.assert_allclose(clipped[name], share * gradient, rtol=2 * tolerance)
+
+
+@pytest.mark.parametrize("longest", [1.001, 1e30])
+def test_a_gradient_that_is_short_enough_keeps_its_bits(longest):
+    net = one_layer()
+    optimizer = adam.Adam(net)
+    for scale in (0, 1):  # a gradient of 0 has no direction, and needs none
+        net.weight.grad()[:] = scale * nd.random.normal(shape=(4, 3))
+        net.bias.grad()[:] = 0
+        exact, length = lengths(optimizer.gradients())
+        optimizer.clip(longest * (length or 1) / BATCH, BATCH)
+        for name, gradient in optimizer.gradients().items():
+            np.testing.assert_array_equal(gradient.asnumpy(), exact[name])
+
+
+def test_clipping_waits_for_nothing(monkeypatch):
+    net = one_layer()
+    optimizer = adam.Adam(net)
+    with monkeypatch.context() as patch:
+        for name in ("asnumpy", "wait_to_read"):
+            patch.setattr(nd.NDArray, name, None)
+        optimizer.clip(1, BATCH)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_fit_steps_by_the_shortened_gradient(compiled, x, monkeypatch):
+    """Which one step of Adam shows in its moment: a tenth of the gradient."""
+    if not compiled:
+        by_mxnet(monkeypatch)
+    means, step = [], adam.Adam.step
+
+    def noted(self, rate, batch_size):
+        step(self, rate, batch_size)
+        means.append({name: array for name, array in self.moments().items() if name.endswith("/mean")})
+
+    monkeypatch.setattr(adam.Adam, "step", noted)
+    for clip_norm in (None, 1e30, 0.5):
+        gluon_vae.fit(make(), x, n_epochs=1, clip_norm=clip_norm, progress=False)
+    free, loose, short = means
+    for name, mean in free.items():
+        np.testing.assert_array_equal(loose[name], mean)
+    length = np.sqrt(sum((mean.astype("f8") ** 2).sum() for mean in free.values()))
+    assert length > 0.1  # a tenth of a gradient that is longer than 0.5
+    for name, mean in free.items():
+        np.testing.assert_allclose(short[name], 0.05 / length * mean, rtol=1e-5, atol=1e-9)
+
+
+def test_rates_are_multiplied_by_part_and_the_longest_name_counts():
+    net = make(n_layers=2)
+    adam.multiply_rates(net, {"encoder.0.bias": 3, "encoder": 0.5, "decoder.logits.1": 0})
+    rates = {name: p.lr_mult for name, p in net._collect_params_with_prefix().items() if p.lr_mult != 1}
+    assert rates == {
+        **{f"encoder.{i}.{what}": 0.5 for i in range(3) for what in ("weight", "bias")},
+        "encoder.0.bias": 3,
+        "decoder.logits.1.weight": 0,
+        "decoder.logits.1.bias": 0,
+    }
+    for name in ("encode", "encoder.", "", "encoder.3"):
+        with refused("lr_mult", "decoder.logits.0", "encoder, encoder.0", repr(name)):
+            adam.multiply_rates(net, {name: 1})
+    for factor in (-1, float("nan"), float("inf"), "1", True):
+        with refused("lr_mult of encoder", "from 0 up"):
+            adam.multiply_rates(net, {"encoder": factor})

@@ -89,7 +89,10 @@ def test_a_checkpoint_rebuilds_the_model(kind, options, x, tmp_path):
     ("change", "name"),
     [
         ({"seed": 4}, "seed"),
-        ({"n_epochs": 5}, "n_epochs"),
+        ({"n_epochs": 3}, "n_epochs"),
+        ({"kl_warmup": 1}, "kl_warmup"),
+        ({"rate_warmup": 1}, "rate_warmup"),
+        ({"clip_norm": 1.0}, "clip_norm"),
         ({"batch_size": 11}, "batch_size"),
         ({"learning_rate": 1e-3}, "learning_rate"),
         ({"schedule": "constant"}, "schedule"),
@@ -102,6 +105,56 @@ def test_another_run_is_not_resumed(x, tmp_path, change, name):
     net = make_new()
     with pytest.raises(ValueError, match=f"{name} ="):
         fit(net, images, checkpoint=tmp_path / "c", resume=True, **SETTINGS | change)
+
+
+def test_a_finished_run_goes_on_for_more_epochs_with_the_rates_of_the_longer_run(x, tmp_path):
+    def run(net=None, **options):
+        net = make_new() if net is None else net
+        return without_seconds(fit(net, x, x[:9], **SETTINGS | options)), checkpoint.parameters_of(net)
+
+    paths = [tmp_path / name for name in "ab"]
+    finished, _ = run(checkpoint=paths[0])
+    shutil.copy(*paths)
+    straight, parameters = run(n_epochs=7, checkpoint=paths[0], resume=True)
+    from_start, _ = run(n_epochs=7)
+    assert {name: column[:4] for name, column in straight.items()} == finished
+    assert straight["learning_rate"][4:] == from_start["learning_rate"][4:]
+    assert straight["learning_rate"][4] > straight["learning_rate"][3]
+    assert straight["train_loss"][4:] != from_start["train_loss"][4:]
+
+    with pytest.raises(KeyboardInterrupt):
+        run(n_epochs=7, checkpoint=paths[1], resume=True, on_epoch=stop_after(5))
+    with refused("n_epochs = 7", "this one has 4"):
+        run(checkpoint=paths[1], resume=True)
+    resumed, same = run(n_epochs=7, checkpoint=paths[1], resume=True)
+    assert resumed == straight
+    assert_equal(same, parameters)
+
+
+@pytest.mark.parametrize("interrupted_after", [1, 2])
+def test_warmed_up_and_clipped_runs_are_resumed_to_the_bit(x, tmp_path, interrupted_after):
+    settings = SETTINGS | {"rate_warmup": 2, "kl_warmup": 3, "clip_norm": 2.0}
+    whole, again, path = make_new(), make_new(), tmp_path / "c"
+    expected = fit(whole, x, **settings)
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_new(), x, checkpoint=path, on_epoch=stop_after(interrupted_after), **settings)
+    history = fit(again, x, checkpoint=path, resume=True, **settings)
+    assert without_seconds(history) == without_seconds(expected)
+    assert_equal(checkpoint.parameters_of(again), checkpoint.parameters_of(whole))
+    assert expected["train_loss"] != fit(make_new(), x, **SETTINGS)["train_loss"]
+
+
+def test_other_multipliers_of_rates_are_another_run(x, tmp_path):
+    def slowed(factor):
+        net = make_new()
+        net.encoder[0].weight.lr_mult = factor
+        return net
+
+    fit(slowed(0.5), x, checkpoint=tmp_path / "c", **SETTINGS)
+    fit(slowed(0.5), x, checkpoint=tmp_path / "c", resume=True, **SETTINGS)
+    for factor in (1, 0.25):
+        with refused("its run had lr_mult = {'encoder.0.weight': 0.5}"):
+            fit(slowed(factor), x, checkpoint=tmp_path / "c", resume=True, **SETTINGS)
 
 
 def test_resume_needs_a_path(x):

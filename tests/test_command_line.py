@@ -146,6 +146,14 @@ def test_every_model_is_trained_by_name_rebuilt_from_its_checkpoint_and_the_same
         (("--beta", "-1"), "beta"),
         (("--model", "sparse", "--beta", "2"), "--beta"),
         (("--n-layers", "0"), "n_layers"),
+        (("--kl-warmup", "-1"), "--kl-warmup"),
+        (("--model", "sparse", "--kl-warmup", "2"), "--kl-warmup"),
+        (("--patience", "0"), "--patience"),
+        (("--clip-norm", "inf"), "--clip-norm"),
+        (("--lr-mult", "encoder"), "NAME=M, got 'encoder'"),
+        (("--lr-mult", "encoder=slow"), "NAME=M with a number M, got 'encoder=slow'"),
+        (("--lr-mult", "encodr=0.5"), "decoder.logits, decoder.logits.0"),
+        (("--lr-mult", "encoder=-1"), "lr_mult of encoder"),
         (("--workers", "0"), "--workers"),
         (("--workers", "101"), "--workers"),
         (("--device", "tpu"), "--device"),
@@ -172,9 +180,47 @@ def test_bad_input_ends_with_code_2_and_one_sentence(arguments, named, tmp_path,
 def test_help_is_the_manual():
     result = run("--help")
     assert result.returncode == 0
-    for word in ("--data", "--n-latent", "--seed", "GLUON_VAE_MNIST", "history.json", "examples:", "default: 40"):
+    for word in (
+        "--data",
+        "--n-latent",
+        "--seed",
+        "GLUON_VAE_MNIST",
+        "history.json",
+        "examples:",
+        "default: 40",
+        "they rise again",
+    ):
         assert word in result.stdout
     assert "exit codes:" in result.stdout
+
+
+HABITS = ("--kl-warmup", 2, "--patience", 2, "--clip-norm", 5, "--lr-mult", "encoder=0.5", "--lr-mult", "encoder.0=2")
+
+
+def test_settings_of_training_decide_the_run_and_the_best_epoch_is_what_is_written(main, tmp_path):
+    arguments = ("--out", tmp_path, *HABITS, "--learning-rate", 0.3, "--epochs")  # too fast to get better for long
+    assert main(*arguments, 3)[0] == 0
+    for epochs in (3, 9):
+        code, _ = main(*arguments, epochs, "--resume")
+        assert code == 0
+        saved = checkpoint.read(tmp_path / "checkpoint")
+        history = json.loads((tmp_path / "history.json").read_text())
+        assert history == saved.meta["history"]
+        best = history["best_epoch"][-1]
+        assert history["test_loss"][best - 1] == min(history["test_loss"])
+        assert len(history["epoch"]) == min(epochs, best + 2)
+    assert saved.best
+    settings = {name: saved.meta["run"][name] for name in ("kl_warmup", "patience", "clip_norm", "lr_mult")}
+    of_encoder = {f"encoder.{i}.{what}": {0: 2, 1: 0.5}[i] for i in (0, 1) for what in ("weight", "bias")}
+    assert settings == {"kl_warmup": 2, "patience": 2, "clip_norm": 5, "lr_mult": of_encoder}
+    net = gluon_vae.VAE(n_hidden=8, n_layers=1)
+    net.load_parameters(str(tmp_path / "model.params"))
+    for name, values in checkpoint.parameters_of(net).items():
+        np.testing.assert_array_equal(values, saved.best[name])
+    for other in (("--kl-warmup", 3), ("--lr-mult", "encoder=1"), ("--epochs", 2)):
+        code, sentence = main(*arguments, 9, *other, "--resume")
+        assert code == 2
+        assert "cannot be resumed" in sentence
 
 
 @pytest.mark.slow

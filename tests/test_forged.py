@@ -183,6 +183,62 @@ def test_moments_come_in_pairs_like_their_parameter(change, tmp_path):
     assert "encoder.0.weight/square" in refused(write(tmp_path / "c", change()))
 
 
+def patient(change):
+    """Return a file of a run that keeps its best epoch, the first of three, changed."""
+    parts = taken_apart(valid("patient", 3))
+    history = parts.meta["history"]
+    assert history["best_epoch"] == [1, 1, 1]
+    assert min(history["test_loss"][1:]) > history["test_loss"][0]
+    change(parts.arrays, history)
+    return forged.content(parts)
+
+
+BEST = "best/encoder.0.weight"
+BAD_BEST = {
+    "none of it": lambda arrays, _: [arrays.pop(name) for name in list(arrays) if name.startswith("best/")],
+    "a parameter too few": lambda arrays, _: arrays.pop(BEST),
+    "a parameter too many": lambda arrays, _: arrays.update({"best/x": arrays[BEST]}),
+    "another shape": lambda arrays, _: arrays.update({BEST: arrays[BEST].ravel()}),
+    "another dtype": lambda arrays, _: arrays.update({BEST: arrays[BEST].astype("f8")}),
+    "NaN": lambda arrays, _: arrays.update({BEST: arrays[BEST] * np.nan}),
+    "a best epoch that was not": lambda _, history: history.update(best_epoch=[1, 2, 2]),
+    "the last as the best": lambda _, history: history.update(best_epoch=[1, 1, 3]),
+    "the last as the lowest": lambda _, history: history.update(
+        best_epoch=[1, 1, 3], test_loss=[*history["test_loss"][:2], 0.0]
+    ),
+    "other test losses": lambda _, history: history.update(test_loss=[3.0, 2.0, 1.0]),
+    "no test losses": lambda _, history: history.pop("test_loss"),
+    "a best epoch that is a float": lambda _, history: history.update(best_epoch=[1.0, 1.0, 1.0]),
+    "a best epoch that is text": lambda _, history: history.update(best_epoch=["1", "1", "1"]),
+    "best epochs that are none": lambda _, history: history.update(best_epoch=1),
+}
+
+
+@pytest.mark.parametrize("case", BAD_BEST)
+def test_best_parameters_that_training_did_not_write(case, tmp_path):
+    assert "is malformed" in refused(write(tmp_path / "c", patient(BAD_BEST[case])), "patient")
+
+
+def test_a_best_epoch_is_kept_by_runs_that_ask_for_it_and_by_no_others(tmp_path):
+    def use(content, model):
+        path, net = write(tmp_path / "c", content), forged.MODELS[model]()
+        resume = {**forged.data(model), **forged.settings(), "checkpoint": path, "resume": True}
+        return forged.refusal_of(lambda: fit(net, **resume), path, net, draws=True)
+
+    def without(arrays, history):
+        BAD_BEST["none of it"](arrays, history)
+        del history["best_epoch"]
+
+    assert use(patient(lambda *_: None), "patient") is None
+    assert "its history has the columns" in use(patient(without), "patient")
+    assert "best_epoch" in use(changed(history__best_epoch=[1]), "VAE")
+    parts = taken_apart(valid("VAE"))
+    assert "best epoch" in use(
+        forged.content(parts._replace(arrays=parts.arrays | {"best/x": np.zeros(1)})),
+        "VAE",
+    )
+
+
 def test_a_run_that_trained_other_parameters_is_not_resumed(tmp_path):
     path, net = tmp_path / "c", forged.MODELS["VAE"]()
     net.encoder[0].collect_params().setattr("grad_req", "null")
@@ -375,7 +431,7 @@ def test_a_checkpoint_is_what_numpy_writes_and_reads(tmp_path):
     assert digest.decode() == hashlib.sha256(payload).hexdigest()
     saved = checkpoint.read(write(tmp_path / "c", valid("VAE")))
     with np.load(io.BytesIO(payload)) as arrays:
-        assert len(arrays.files) == 1 + len(saved.parameters) + len(saved.moments)
+        assert len(arrays.files) == 1 + len(saved.parameters) + len(saved.moments) + len(saved.best)
         for name, value in saved.parameters.items():
             np.testing.assert_array_equal(arrays[f"parameters/{name}"], value)
         assert json.loads(arrays["meta"].tobytes()) == saved.meta

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import FAMILY, assert_equal, every_model, grey_images, inputs, labels, make, noise
+from conftest import FAMILY, VAES, assert_equal, every_model, grey_images, inputs, labels, make, noise
 
 from gluon_vae import ComposedVAE, fit
 from gluon_vae.checkpoint import parameters_of
@@ -40,6 +40,22 @@ def test_gradients_and_terms_are_those_of_gluon(kind, options):
     assert bound_graphs(gradient) == 1
     assert_equal(dict(zip(names, read.asnumpy())), values)
     assert_equal(gradients(net), expected)
+
+
+@pytest.mark.parametrize("kind", sorted(VAES))
+def test_another_weight_of_the_kl_is_differentiated_and_not_reported(kind):
+    net = make(kind, "static", beta=2.0)
+    given = inputs(net, grey_images())
+    values, _ = gluons_way(net, given)
+    other = make(kind, "imperative", beta=0.5)
+    _, expected = gluons_way(other, given)
+    gradient = Gradient(net)
+    gradient(*given)
+    names, read = gradient(*given, kl_weight=0.25)
+    assert bound_graphs(gradient) == 2
+    assert_equal(dict(zip(names, read.asnumpy())), values)
+    for found, wanted in zip(gradients(net).values(), expected.values(), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", sorted(FAMILY))

@@ -1,6 +1,7 @@
 """What a run is: settings that check themselves and stay, and the batches that follow from them."""
 
 import json
+import zlib
 from dataclasses import FrozenInstanceError, asdict, replace
 
 import numpy as np
@@ -9,8 +10,9 @@ from conftest import N_LATENT, N_OUTPUT, make, refused
 
 import gluon_vae
 from gluon_vae.contract import is_initialized
-from gluon_vae.run import Run
+from gluon_vae.run import Run, facts
 
+import mxnet as mx
 from mxnet import autograd
 
 OTHERS = {
@@ -20,6 +22,10 @@ OTHERS = {
     "schedule": "constant",
     "seed": 5,
     "binarize": True,
+    "rate_warmup": 3,
+    "kl_warmup": 4,
+    "patience": 2,
+    "clip_norm": 0.5,
 }
 
 
@@ -39,6 +45,13 @@ OTHERS = {
         ("seed", -1, "non-negative integer"),
         ("seed", 0.5, "non-negative integer"),
         ("binarize", 1, "True or False"),
+        ("rate_warmup", -1, "non-negative integer"),
+        ("kl_warmup", -1, "non-negative integer"),
+        ("kl_warmup", 0.5, "non-negative integer"),
+        ("patience", 0, "positive integer"),
+        ("patience", True, "positive integer"),
+        ("clip_norm", 0, "positive finite number"),
+        ("clip_norm", float("inf"), "positive finite number"),
     ],
 )
 def test_a_bad_setting_is_named_before_anything_is_trained(name, value, accepted, x):
@@ -62,6 +75,14 @@ def test_settings_are_given_by_name():
         Run(20)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_the_step_size_rises_in_proportion_to_the_steps_and_is_then_as_without(schedule):
+    run, without = (Run(n_epochs=8, rate_warmup=epochs, schedule=schedule) for epochs in (2, 0))
+    for epochs in (0, 0.25, 1, 2, 3.5, 8):
+        assert run.rate(epochs / 8) == pytest.approx(min(epochs / 2, 1) * without.rate(epochs / 8), rel=1e-12)
+    assert [rate for _, rate, _ in run.batches([mx.nd.zeros((4, 3))], 1)] == [0]
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_run_stays_as_it_is_and_equals_those_with_the_same_settings(name):
     run, other = Run(), Run(**{name: OTHERS[name]})
@@ -78,6 +99,22 @@ def test_numbers_of_numpy_become_those_of_python():
     assert json.loads(json.dumps(asdict(run))) == asdict(
         Run(n_epochs=3, learning_rate=0.5, seed=4, binarize=True),
     )
+
+
+def test_what_was_not_asked_for_is_not_among_the_facts_that_older_checkpoints_lack(x):
+    net = make()
+    old = {"model", "config", "n_epochs", "batch_size", "learning_rate", "schedule", "seed", "binarize"}
+    assert facts(net, Run(), (x,), None).keys() == old | {"training images"}
+    net.encoder[0].weight.lr_mult = 0.5
+    now = facts(net, Run(rate_warmup=1, kl_warmup=2, patience=3, clip_norm=1), (x,), (x,))
+    assert {name: now[name] for name in now.keys() - old} == {
+        "rate_warmup": 1,
+        "kl_warmup": 2,
+        "patience": 3,
+        "clip_norm": 1.0,
+        "lr_mult": {"encoder.0.weight": 0.5},
+        **dict.fromkeys(("training images", "test images"), zlib.crc32(x)),
+    }
 
 
 def test_binarized_training_sees_fresh_binary_images_with_the_grey_means(x):
