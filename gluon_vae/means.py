@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -28,16 +29,16 @@ class Means:
     def __init__(self, where: str) -> None:
         self._epoch, self._step = where, 0
         self._totals: dict[str, float] = {}
-        self._running: deque[dict[str, nd.NDArray]] = deque()
+        self._running: deque[tuple[Sequence[str], nd.NDArray]] = deque()
 
     @property
     def where(self) -> str:
         """The last step that was read."""
         return f"{self._epoch}, step {self._step}"
 
-    def add(self, values: dict[str, nd.NDArray]) -> None:
-        """Take the terms of a step, (batch,) each; wait for those of a step before, if many are under way."""
-        self._running.append(values)
+    def add(self, names: Sequence[str], values: nd.NDArray) -> None:
+        """Take the terms of a step, (n_terms, batch); wait for those of a step before, if many are under way."""
+        self._running.append((names, values))
         if len(self._running) > LOOKAHEAD:
             self._read_oldest()
 
@@ -49,7 +50,8 @@ class Means:
 
     def _read_oldest(self) -> None:
         self._step += 1
-        for name, value in self._running.popleft().items():
-            self._totals[name] = self._totals.get(name, 0.0) + float(value.asnumpy().sum(dtype=np.float64))
+        names, values = self._running.popleft()
+        for name, value in zip(names, values.asnumpy()):
+            self._totals[name] = self._totals.get(name, 0.0) + float(value.sum(dtype=np.float64))
         if not math.isfinite(self._totals["loss"]):
             raise FloatingPointError(f"the loss stopped being finite in {self.where}")

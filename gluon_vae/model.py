@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Generic, TypeAlias, TypedDict, TypeVar, overload
 
 import numpy as np
@@ -173,16 +173,17 @@ class Model(HybridBlock):
         (batch,)
             Nats per image.
         """
-        n_labels = int(self.n_classes is not None)
-        labels, given = args[:n_labels], args[n_labels:]
-        if len(labels) < n_labels or len(given) > (self.noise_name is not None):
-            accepted = ["x", *["y"] * n_labels]
-            calls = [accepted, *([[*accepted, self.noise_name]] if self.noise_name else [])]
-            called = " or ".join(f"net({', '.join(call)})" for call in calls)
-            raise ValueError(f"the model must be called as {called}, got {1 + len(args)} arguments")
-        noise = [*given, None][:1] if self.noise_name else []
         if isinstance(x, sym.Symbol):  # traced inside another block: nothing to keep, no shape to draw by
+            labels, noise = self._sorted(args)
             return super().forward(x, *noise, *labels)[0]
+        loss, *values = super().forward(*self.call_inputs(x, *args))
+        for name, value in zip(self.output_names, values, strict=True):
+            setattr(self, name, value)
+        return loss
+
+    def call_inputs(self, x: Array, *args: Array) -> list[nd.NDArray | None]:
+        """Return what a call gives to ``hybrid_forward``: checked, on the device, with noise that is drawn."""
+        labels, noise = self._sorted(args)
         if not isinstance(x, nd.NDArray | np.ndarray):
             raise ValueError(f"x must be an mxnet NDArray or a NumPy array, got {type(x).__name__}")
         x = checks.images("x", x, self.n_output, values=self.check_input)
@@ -190,11 +191,18 @@ class Model(HybridBlock):
             (x,) = to_device(self, x)
         elif x.context.device_type in ON_THE_WAY:
             x = x.as_in_context(device_of(self))
-        inputs = [x, *(self._checked_noise(x, values) for values in noise), *(self._on(x, y) for y in labels)]
-        loss, *values = super().forward(*inputs)
-        for name, value in zip(self.output_names, values, strict=True):
-            setattr(self, name, value)
-        return loss
+        return [x, *(self._checked_noise(x, values) for values in noise), *(self._on(x, y) for y in labels)]
+
+    def _sorted(self, args: Sequence[Array]) -> tuple[Sequence[Array], Sequence[Array | None]]:
+        """Return the labels among the arguments of a call, and its noise, None where there could be one."""
+        n_labels = int(self.n_classes is not None)
+        labels, given = args[:n_labels], args[n_labels:]
+        if len(labels) < n_labels or len(given) > (self.noise_name is not None):
+            accepted = ["x", *["y"] * n_labels]
+            calls = [accepted, *([[*accepted, self.noise_name]] if self.noise_name else [])]
+            called = " or ".join(f"net({', '.join(call)})" for call in calls)
+            raise ValueError(f"the model must be called as {called}, got {1 + len(args)} arguments")
+        return labels, [*given, None][:1] if self.noise_name else []
 
     def draw_noise(self, x: nd.NDArray) -> nd.NDArray | None:
         """Draw what a call on ``x`` in training takes as its last argument; None where a call draws nothing."""

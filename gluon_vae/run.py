@@ -21,7 +21,7 @@ from .feed import Feed
 
 SCHEDULES = ("cosine", "constant")
 FINAL_FRACTION = 0.02  # of the learning rate, where the cosine ends
-LATER = ("kl_warmup", "patience", "clip_norm")  # settings that checkpoints may not know
+LATER = ("rate_warmup", "kl_warmup", "patience", "clip_norm")  # that the first checkpoints do not know
 
 
 class Settings(TypedDict, total=False):
@@ -33,6 +33,7 @@ class Settings(TypedDict, total=False):
     schedule: str
     seed: int
     binarize: bool
+    rate_warmup: int
     kl_warmup: int
     patience: int | None
     clip_norm: float | None
@@ -62,6 +63,7 @@ class Run:
     schedule: str = "cosine"
     seed: int = 0
     binarize: bool = False
+    rate_warmup: int = 0
     kl_warmup: int = 0
     patience: int | None = None
     clip_norm: float | None = None
@@ -74,6 +76,7 @@ class Run:
             "schedule": checks.choice(SCHEDULES),
             "seed": checks.non_negative_int,
             "binarize": checks.flag,
+            "rate_warmup": checks.non_negative_int,
             "kl_warmup": checks.non_negative_int,
             "patience": checks.optional(checks.positive_int),
             "clip_norm": checks.optional(checks.positive_number),
@@ -83,9 +86,10 @@ class Run:
 
     def rate(self, done: float) -> float:
         """Return the step size where a share ``done`` of the run, 0 to 1, lies behind."""
+        rate = self.learning_rate * (min(1.0, done * self.n_epochs / self.rate_warmup) if self.rate_warmup else 1.0)
         if self.schedule == "constant":
-            return self.learning_rate
-        return self.learning_rate * (FINAL_FRACTION + (1 - FINAL_FRACTION) * (1 + math.cos(math.pi * done)) / 2)
+            return rate
+        return rate * (FINAL_FRACTION + (1 - FINAL_FRACTION) * (1 + math.cos(math.pi * done)) / 2)
 
     def kl_weight(self, epochs_done: float) -> float:
         """Return what the KL's own weight is multiplied by in a step after so many epochs."""

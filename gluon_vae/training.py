@@ -11,17 +11,18 @@ import numpy as np
 from tqdm import tqdm
 
 import mxnet as mx
-from mxnet import autograd, nd
+from mxnet import nd
 from mxnet.gluon import Block, HybridBlock
 
 from . import checkpoint as checkpoints
 from . import checks, distributed, streams
 from .adam import Adam, trained_parameters
 from .arrays import to_device
-from .contract import beta_of, check_kl_weight, checked, is_initialized, not_finite, settle_shapes, terms, unchecked
+from .contract import beta_of, check_kl_weight, checked, is_initialized, not_finite, settle_shapes, unchecked
 from .evaluation import loss_terms
 from .feed import Feed, is_iterable
 from .generator import moved_on
+from .gradient import Gradient
 from .means import Means
 from .run import Run, Settings, best_epochs, facts
 
@@ -169,6 +170,8 @@ def fit(
             if given:
                 raise ValueError(f"{name} must not be given where x_train is an iterable, whose batches decide it")
         train = Feed(net, x_train, run.seed)
+        if run.rate_warmup and train.n_batches is None:
+            raise ValueError("x_train must have a len() with rate_warmup, whose step sizes follow from it")
         first, smallest = train.first, len(train.first[0])
     else:
         train = first = checked(net, x_train, y_train, "_train", missing=True)
@@ -191,7 +194,7 @@ def fit(
     settle_shapes(net, *to_device(net, *(array[:1] for array in first)))
     if run.kl_warmup:
         check_kl_weight(net, *to_device(net, *(array[:100] for array in first)))
-    adam = Adam(net)
+    adam, gradient = Adam(net), Gradient(net)
     history: History = saved.restore(net, adam) if saved else {}
     best = saved.best or saved.parameters if saved and run.patience is not None else None
     workers.start(adam.weights())
@@ -200,7 +203,7 @@ def fit(
         stops = run.is_over(history)
         while not stops:
             started, epoch = time.perf_counter(), len(history.get("epoch", [])) + 1
-            row, rate = _pass(net, adam, run, train, epoch, workers)
+            row, rate = _pass(net, adam, gradient, run, train, epoch, workers)
             if test is not None:
                 row |= {f"test_{name}": float(values.mean()) for name, values in loss_terms(net, *test).items()}
             if test is not None and run.patience is not None:
@@ -227,6 +230,7 @@ def fit(
 def _pass(
     net: HybridBlock,
     adam: Adam,
+    gradient: Gradient,
     run: Run,
     train: Sequence[nd.NDArray] | Feed,
     epoch: int,
@@ -235,15 +239,12 @@ def _pass(
     """Take the steps of an epoch; return the first part of its row in the history, and the last step size."""
     means, n = Means(f"epoch {epoch}"), 0
     adam.settle()
+    gradient.settle()
     for batch, rate, kl_weight in run.batches(train, epoch):
         inputs = workers.share(net, batch)
         if inputs:
-            with autograd.record():
-                loss = net(*inputs)
-                # The gradient of the loss with another beta, of which a compiled graph need not know.
-                objective = loss if kl_weight == 1 else loss - (1 - kl_weight) * net.beta * net.kl
-            objective.backward()
-            means.add(terms(net, loss))
+            less_kl = (1 - kl_weight) * net.beta if kl_weight < 1 else 0.0
+            means.add(*gradient(*inputs, less_kl=less_kl))
         workers.add_gradients(adam.gradients(), bool(inputs))
         if run.clip_norm is not None:
             adam.clip(run.clip_norm, len(batch[0]))
@@ -251,6 +252,7 @@ def _pass(
         n += len(batch[0])
     row = {"epoch": epoch} | means.over(n, workers)
     adam.check()
+    gradient.keep()
     _check_parameters(net, means.where)
     return row, rate
 

@@ -21,6 +21,7 @@ OTHERS = {
     "schedule": "constant",
     "seed": 5,
     "binarize": True,
+    "rate_warmup": 6,
     "kl_warmup": 4,
     "patience": 2,
     "clip_norm": 0.5,
