@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import FAMILY, assert_equal, every_model, grey_images, inputs, labels, make, noise
+from conftest import FAMILY, VAES, assert_equal, every_model, grey_images, inputs, labels, make, noise
 
 from gluon_vae import ComposedVAE, fit
 from gluon_vae.checkpoint import parameters_of
@@ -40,6 +40,24 @@ def test_gradients_and_terms_are_those_of_gluon(kind, options):
     assert bound_graphs(gradient) == 1
     assert_equal(dict(zip(names, read.asnumpy())), values)
     assert_equal(gradients(net), expected)
+
+
+@pytest.mark.parametrize("kind", sorted(VAES))
+def test_a_smaller_weight_of_the_kl_is_differentiated_in_a_graph_of_its_own(kind):
+    net = make(kind, "static")
+    given, gradient = inputs(net, grey_images()), Gradient(net)
+    for less_kl in (0.7, 0, 0.3):
+        with autograd.record():
+            loss = net(*given)
+            objective = loss - less_kl * net.kl
+        objective.backward()
+        expected = gradients(net)
+        names, read = gradient(*given, less_kl=less_kl)
+        np.testing.assert_array_equal(read[names.index("loss")].asnumpy(), loss.asnumpy())
+        for name, values in gradients(net).items():
+            tolerance = 1e-6 * np.abs(expected[name]).max()
+            np.testing.assert_allclose(values, expected[name], rtol=0, atol=tolerance, err_msg=name)
+    assert bound_graphs(gradient) == 2
 
 
 @pytest.mark.parametrize("kind", sorted(FAMILY))
