@@ -27,6 +27,7 @@ from .archive import MAGIC, Archive, pack
 from .arrays import to_numpy
 from .metadata import COLUMN, shown
 from .reading import MODELS
+from .run import LATER
 from .storage import replacing
 
 
@@ -245,8 +246,9 @@ def _read_to_resume(path: Path, net: HybridBlock, facts: dict[str, Any]) -> Chec
 
 
 def _flat(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return facts with those of the model's configuration among them."""
-    return {name: value for name, value in facts.items() if name != "config"} | (facts.get("config") or {})
+    """Return facts with those of the model's configuration among them; what was not asked for has no entry."""
+    asked = {name: value for name, value in facts.items() if name != "config" and (value or name not in LATER)}
+    return asked | (facts.get("config") or {})
 
 
 def _rehearse(net: HybridBlock, facts: dict[str, Any]) -> None:

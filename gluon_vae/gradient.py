@@ -49,21 +49,20 @@ class Gradient:
             self._bound.clear()
         self._state, self._last = state, None
 
-    def __call__(self, *inputs: nd.NDArray, kl_weight: float = 1.0) -> tuple[Sequence[str], nd.NDArray]:
+    def __call__(self, *inputs: nd.NDArray, less_kl: float = 0.0) -> tuple[Sequence[str], nd.NDArray]:
         """Return the names of the loss and its terms, and their values for every image, (n_terms, batch).
 
-        What is differentiated is the loss with ``kl_weight`` times its own ``beta``; what is returned is the loss.
+        What is differentiated is ``loss - less_kl * kl``: the loss with a smaller weight of the KL, of which no graph
+        need know.
         """
-        # The gradient with another beta, of which no graph need know: that of loss - less * kl.
-        less = (1 - kl_weight) * self._net.beta if kl_weight != 1 else 0.0
         if self._state is not None:
             with autograd.train_mode():  # as in recording: a denoising autoencoder corrupts
                 given = self._net.call_inputs(*inputs)
-            self._last = self._bound_to(given, kl_weight != 1)
-            return self._last.names, self._last.run(given, less)
+            self._last = self._bound_to(given, less_kl != 0)
+            return self._last.names, self._last.run(given, less_kl)
         with autograd.record():
             loss = self._net(*inputs)
-            objective = loss if kl_weight == 1 else loss - less * self._net.kl
+            objective = loss - less_kl * self._net.kl if less_kl else loss
         objective.backward()
         values = terms(self._net, loss)
         return tuple(values), nd.stack(*values.values())
@@ -74,29 +73,33 @@ class Gradient:
             for name, value in zip(self._net.output_names, self._last.outputs):
                 setattr(self._net, name, value.copy())
 
-    def _bound_to(self, given: Sequence[nd.NDArray | None], reweighs: bool) -> _Bound:
-        key = reweighs, *(None if array is None else (array.shape, array.dtype) for array in given)
+    def _bound_to(self, given: Sequence[nd.NDArray | None], less_kl: bool) -> _Bound:
+        key = less_kl, *(None if array is None else (array.shape, array.dtype) for array in given)
         if key not in self._bound:
             if len(self._bound) == MOST_GRAPHS:
                 self._bound.pop(next(iter(self._bound)))
-            self._bound[key] = _Bound(self._net, given, reweighs)
+            self._bound[key] = _Bound(self._net, given, less_kl)
         return self._bound[key]
 
 
 class _Bound:
-    """A model's graph for batches of one shape, with the arrays that it reads and writes."""
+    """A model's graph for batches of one shape, with the arrays that it reads and writes.
 
-    def __init__(self, net: Model, inputs: Sequence[nd.NDArray | None], reweighs: bool) -> None:
+    With ``less_kl`` the KL is differentiated beside the loss, of which it takes some back.
+    """
+
+    def __init__(self, net: Model, inputs: Sequence[nd.NDArray | None], less_kl: bool) -> None:
         given = {f"input{i}": array for i, array in enumerate(inputs) if array is not None}
         symbols = [sym.var(f"input{i}") if array is not None else None for i, array in enumerate(inputs)]
         loss, *values = HybridBlock.forward(net, *symbols)
         by_name = {"loss": loss} | dict(zip(net.output_names, values))
         self.names = [name for name in TERMS if name in by_name]
         read_once = sym.stack(*(by_name[name] for name in self.names))
-        # The loss is differentiated, and the KL where its weight is another; a BlockGrad keeps out the rest.
-        free = {"kl"} if reweighs else set()
-        kept = [value if name in free else sym.BlockGrad(value) for name, value in zip(net.output_names, values)]
-        graph = sym.Group([loss, sym.BlockGrad(read_once), *kept])
+        others = {"": read_once} | dict(zip(net.output_names, values))
+        differentiated = {"kl"} if less_kl else set()
+        graph = sym.Group(
+            [loss, *(one if name in differentiated else sym.BlockGrad(one) for name, one in others.items())]
+        )
 
         parameters = {parameter.name: parameter for parameter in net.collect_params().values()}
         device = next(array for array in given.values()).context
@@ -115,14 +118,16 @@ class _Bound:
             aux_states={name: parameters[name].data() for name in graph.list_auxiliary_states()},
         )
         (loss, self._terms, *self.outputs) = self._executor.outputs
+        # Only the loss, and the KL, are differentiated: the others are behind a BlockGrad, whose gradient is not
+        # looked at.
         self._heads = [nd.ones_like(loss), *map(nd.zeros_like, (self._terms, *self.outputs))]
-        self._kl_head = self._heads[2 + net.output_names.index("kl")] if reweighs else None
+        self._of_kl = self._heads[1 + list(others).index("kl")] if less_kl else None
 
-    def run(self, inputs: Sequence[nd.NDArray | None], less: float) -> nd.NDArray:
-        if self._kl_head is not None:
-            self._kl_head[:] = -less
+    def run(self, inputs: Sequence[nd.NDArray | None], less_kl: float) -> nd.NDArray:
         for place, array in zip(self._inputs.values(), (array for array in inputs if array is not None)):
             array.copyto(place)
+        if self._of_kl is not None:
+            self._of_kl[:] = -less_kl
         self._executor.forward(is_train=True)
         self._executor.backward(self._heads)
         return self._terms.copy()  # the next run writes to the same place

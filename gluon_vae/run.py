@@ -21,7 +21,7 @@ from .feed import Feed
 
 SCHEDULES = ("cosine", "constant")
 FINAL_FRACTION = 0.02  # of the learning rate, where the cosine ends
-LATER = ("rate_warmup", "kl_warmup", "patience", "clip_norm")  # settings that checkpoints may not know
+LATER = ("rate_warmup", "kl_warmup", "patience", "clip_norm")  # that the first checkpoints do not know
 
 
 class Settings(TypedDict, total=False):

@@ -173,6 +173,8 @@ def fit(
             if given:
                 raise ValueError(f"{name} must not be given where x_train is an iterable, whose batches decide it")
         train = Feed(net, x_train, run.seed)
+        if run.rate_warmup and train.n_batches is None:
+            raise ValueError("x_train must have a len() with rate_warmup, whose step sizes follow from it")
         first, smallest = train.first, len(train.first[0])
     else:
         train = first = checked(net, x_train, y_train, "_train", missing=True)
@@ -244,7 +246,8 @@ def _pass(
     for batch, rate, kl_weight in run.batches(train, epoch):
         inputs = workers.share(net, batch)
         if inputs:
-            means.add(*gradient(*inputs, kl_weight=kl_weight))
+            less_kl = (1 - kl_weight) * net.beta if kl_weight < 1 else 0.0
+            means.add(*gradient(*inputs, less_kl=less_kl))
         workers.add_gradients(adam.gradients(), bool(inputs))
         if run.clip_norm is not None:
             adam.clip(run.clip_norm, len(batch[0]))

@@ -89,7 +89,7 @@ def data(model):
     """Return what is trained on, and settings of the model's own."""
     labels = {"y_train": Y, "y_test": Y[:3]} if model in ("ConditionalVAE", "SemiSupervisedVAE") else {}
     # The best epoch of this one is the first.
-    options = {"patience": N_EPOCHS, "learning_rate": 0.5} if model == "patient" else {}
+    options = {"patience": N_EPOCHS, "learning_rate": 0.1} if model == "patient" else {}
     return {"x_train": X, "x_test": X[:3]} | labels | options
 
 

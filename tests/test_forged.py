@@ -27,7 +27,7 @@ def test_hundreds_of_forged_files_are_refused_with_one_line_or_in_order(part, tm
     for seed in range(40 * part, 40 * part + 40):
         happened.update(forged.check_forgery(seed, tmp_path / "c"))
     assert happened["load refused"] > 10
-    assert happened["loaded"] > 0
+    assert happened["loaded"] + happened["loaded, large"] > 0
     assert happened["resumed"] > 0
 
 

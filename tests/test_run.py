@@ -22,7 +22,7 @@ OTHERS = {
     "schedule": "constant",
     "seed": 5,
     "binarize": True,
-    "rate_warmup": 3,
+    "rate_warmup": 6,
     "kl_warmup": 4,
     "patience": 2,
     "clip_norm": 0.5,
