@@ -11,6 +11,7 @@ import numpy as np
 
 from . import array_files, checks, classes, idx, picture_files, pixels
 from .data import Mnist, is_mnist, load_mnist
+from .shapes import ImageShape
 
 TEST_SHARE = 0.2
 ACCEPTED = "source must be an array, 'sample', 'mnist', a .npy, .npz or IDX file, or a folder"
@@ -38,7 +39,7 @@ class Images(NamedTuple):
     y_train: np.ndarray | None
     x_test: np.ndarray
     y_test: np.ndarray | None
-    image_shape: tuple[int, int, int]
+    image_shape: ImageShape
     class_names: tuple[str, ...] | None
     ink: bool
 
@@ -148,7 +149,11 @@ def load_images(
     assert shape is not None
     y: Sequence[np.ndarray | None] = [None] * len(parts)
     if any(part.y is not None for part in parts):
-        y, class_names = classes.numbered(_labels(parts, [len(x) for x in rows]), class_names)
+        labelled = [(part.label_name, part.y) for part in parts if part.y is not None]
+        y, class_names = classes.numbered(labelled, class_names)
+        for part, x, numbers in zip(parts, rows, y):
+            if len(numbers) != len(x):
+                raise ValueError(f"{part.label_name} has {len(numbers)} labels, and {part.name} has {len(x)} images")
     if len(parts) == 1:
         places = classes.split(len(rows[0]), y[0], class_names, share, seed)
         rows = [rows[0][some] for some in places]
@@ -179,7 +184,7 @@ def describe(images: Images | Mnist) -> str:
 
 
 def _found(
-    source: Any, labels: Any, image_shape: pixels.Shape | None, background: str | None
+    source: Any, labels: Any, image_shape: ImageShape | None, background: str | None
 ) -> tuple[list[_Part], tuple[str, ...] | None, bool]:
     """Return the parts of a source, to train and to test or all in one, names of classes, and whether 1 is ink."""
     if isinstance(source, np.ndarray):
@@ -220,7 +225,7 @@ def _of_idx(pairs: Sequence[idx.Pair]) -> list[_Part]:
     ]
 
 
-def _of_pictures(folder: Path, image_shape: pixels.Shape | None, background: str | None) -> list[_Part]:
+def _of_pictures(folder: Path, image_shape: ImageShape | None, background: str | None) -> list[_Part]:
     found = picture_files.find(folder)
     shape = picture_files.common_shape([picture for part in found for picture in part], image_shape)
     parts = []
@@ -256,24 +261,16 @@ def _given_names(path: Path, arrays: dict[str, np.ndarray]) -> tuple[str, ...] |
     return tuple(map(str, classes.as_text(names)))
 
 
-def _labels(parts: Sequence[_Part], counts: Sequence[int]) -> list[tuple[str, np.ndarray]]:
-    found = []
-    for part, n in zip(parts, counts):
-        assert part.y is not None
-        if len(part.y) != n:
-            raise ValueError(f"{part.label_name} has {len(part.y)} labels, and {part.name} has {n} images")
-        found.append((part.label_name, part.y))
-    return found
-
-
-def _mapped(source: Any, image_shape: pixels.Shape | None, share: float) -> Images:
+def _mapped(source: Any, image_shape: ImageShape | None, share: float) -> Images:
     """Leave an array on the disk, its last images as the test part."""
     path = _existing(source)
     if path.suffix.lower() != ".npy":
         raise ValueError(f"in_memory=False is for the float32 numbers of a .npy file, got {path}")
-    rows, shape = pixels.flat(str(path), array_files.mapped(path), image_shape)
-    if not isinstance(rows, np.memmap):
+    array = array_files.mapped(path)
+    shape, is_last = pixels.reading(str(path), array.shape, image_shape)
+    if is_last and shape[0] > 1:
         raise ValueError(f"{path} must have its channels before height and width to stay on the disk")
+    rows = array.reshape(len(array), -1)
     checks.images(str(path), rows)
     n_test = classes.n_test(len(rows), share)
     return Images(rows[:-n_test], None, rows[-n_test:], None, shape, None, False)
