@@ -176,8 +176,8 @@ def test_images_are_the_same_pictures_flat_or_not(channels, height, width, n):
 @pytest.mark.parametrize(
     ("images", "image_shape", "words"),
     [
-        ((2, 4, 8, 8), None, ["(2, 4, 8, 8)", "alpha channel"]),
-        ((2, 8, 8, 4), None, ["(2, 8, 8, 4)", "alpha channel"]),
+        ((2, 4, 8, 8), None, ["(2, 4, 8, 8)", "alpha channel", "x[:, :3]"]),
+        ((2, 8, 8, 4), None, ["(2, 8, 8, 4)", "alpha channel", "x[..., :3].transpose(0, 3, 1, 2)"]),
         ((2, 8, 8, 3), None, ["(2, 8, 8, 3)", "channels come first", "x.transpose(0, 3, 1, 2)"]),
         ((2, 2, 8, 8), None, ["(2, 2, 8, 8)"]),
         ((2, 3, 8, 8), (3, 8, 9), ["image_shape", "(3, 8, 8)", "(3, 8, 9)"]),
