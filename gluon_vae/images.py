@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import array_files, checks, classes, idx, picture_files, pixels
-from .data import Mnist, is_mnist, load_mnist
+from . import array_files, checks, classes, picture_files, pixels, sources
+from .data import Mnist, is_mnist
 from .shapes import ImageShape
 
 TEST_SHARE = 0.2
-ACCEPTED = "source must be an array, 'sample', 'mnist', a .npy, .npz or IDX file, or a folder"
 MOST_NAMES, MOST_LETTERS = 12, 100  # of the classes, in a line
 
 
@@ -42,15 +40,6 @@ class Images(NamedTuple):
     image_shape: ImageShape
     class_names: tuple[str, ...] | None
     ink: bool
-
-
-class _Part(NamedTuple):
-    """Pixels as they were found, with names for messages."""
-
-    name: str
-    x: np.ndarray
-    label_name: str = ""
-    y: np.ndarray | None = None
 
 
 def load_images(
@@ -137,7 +126,7 @@ def load_images(
         raise ValueError("labels are given beside an array, and source is none")
     if not checks.flag("in_memory", in_memory):
         return _mapped(source, shape, share)
-    parts, class_names, ink = _found(source, labels, shape, background)
+    parts, class_names, ink = sources.found(source, labels, shape, background)
     if len(parts) > 1 and test_share is not None:
         raise ValueError(
             f"test_share is for a source without a test part, got {test_share} for {source}, which has one"
@@ -183,87 +172,9 @@ def describe(images: Images | Mnist) -> str:
     return f"{found}, {len(names)} classes: {', '.join(names[:n_shown])}{more}"
 
 
-def _found(
-    source: Any, labels: Any, image_shape: ImageShape | None, background: str | None
-) -> tuple[list[_Part], tuple[str, ...] | None, bool]:
-    """Return the parts of a source, to train and to test or all in one, names of classes, and whether 1 is ink."""
-    if isinstance(source, np.ndarray):
-        return [_Part("source", source, "labels", None if labels is None else np.asarray(labels))], None, False
-    if source in ("sample", "mnist"):
-        mnist = load_mnist(source)
-        parts = [
-            _Part("x_train", mnist.x_train, "y_train", mnist.y_train),
-            _Part("x_test", mnist.x_test, "y_test", mnist.y_test),
-        ]
-        return parts, mnist.class_names, mnist.ink
-    path = _existing(source)
-    if path.is_dir():
-        pairs = idx.find(path)
-        return (_of_idx(pairs), None, True) if pairs else (_of_pictures(path, image_shape, background), None, False)
-    if idx.NAME.fullmatch(path.name):
-        return _of_idx(idx.find(path)), None, True
-    if path.suffix.lower() == ".npy":
-        return [_Part(str(path), array_files.read(path))], None, False
-    if path.suffix.lower() == ".npz":
-        arrays = array_files.read_archive(path)
-        return _of_archive(path, arrays), _given_names(path, arrays), False
-    raise ValueError(f"{ACCEPTED}, got the file {path}")
-
-
-def _existing(source: Any) -> Path:
-    if not isinstance(source, str | os.PathLike):
-        raise ValueError(f"{ACCEPTED}, got {type(source).__name__}")
-    path = Path(os.fsdecode(source))
-    if not os.fspath(source) or not path.exists():
-        raise ValueError(f"{ACCEPTED}, got {str(source)!r}, which does not exist")
-    return path
-
-
-def _of_idx(pairs: Sequence[idx.Pair]) -> list[_Part]:
-    return [
-        _Part(str(images), idx.read(images), str(of), None if of is None else idx.read(of)) for images, of in pairs
-    ]
-
-
-def _of_pictures(folder: Path, image_shape: ImageShape | None, background: str | None) -> list[_Part]:
-    found = picture_files.find(folder)
-    shape = picture_files.common_shape([picture for part in found for picture in part], image_shape)
-    parts = []
-    for part in found:
-        y = None if part[0].label is None else np.array([picture.label for picture in part])
-        x = picture_files.read(part, shape, background).reshape(-1, *shape)
-        parts.append(_Part(str(folder), x, str(folder), y))
-    return parts
-
-
-def _of_archive(path: Path, arrays: dict[str, np.ndarray]) -> list[_Part]:
-    suffixes = [suffix for suffix in ("", "_train", "_test") if f"x{suffix}" in arrays]
-    wanted = {f"{kind}{suffix}" for suffix in suffixes for kind in "xy"}
-    has = set(arrays) - {"class_names"}
-    if suffixes not in ([""], ["_train"], ["_train", "_test"]) or not has <= wanted:
-        raise ValueError(f"{path} has {', '.join(sorted(has)) or 'nothing'}, and is to have {array_files.UNDERSTOOD}")
-    if has != wanted and any(name in has for name in ("y", "y_train", "y_test")):
-        raise ValueError(f"{path} has {', '.join(sorted(has))}: labels are missing for a part")
-    return [
-        _Part(f"x{suffix} of {path}", arrays[f"x{suffix}"], f"y{suffix} of {path}", arrays.get(f"y{suffix}"))
-        for suffix in suffixes
-    ]
-
-
-def _given_names(path: Path, arrays: dict[str, np.ndarray]) -> tuple[str, ...] | None:
-    names = arrays.get("class_names")
-    if names is None:
-        return None
-    if names.dtype.kind not in "US" or names.ndim != 1:
-        raise ValueError(
-            f"class_names of {path} must be text, one name to a class, got {names.dtype}, shape {names.shape}"
-        )
-    return tuple(map(str, classes.as_text(names)))
-
-
 def _mapped(source: Any, image_shape: ImageShape | None, share: float) -> Images:
     """Leave an array on the disk, its last images as the test part."""
-    path = _existing(source)
+    path = sources.existing(source)
     if path.suffix.lower() != ".npy":
         raise ValueError(f"in_memory=False is for the float32 numbers of a .npy file, got {path}")
     array = array_files.mapped(path)

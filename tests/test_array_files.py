@@ -93,6 +93,7 @@ def test_names_of_classes_that_come_along(tmp_path):
         ({"x": X_TRAIN, "y": np.array(["a", None] * 6)}, ("y.npy of", "Python objects", "dtype=str")),
         ({"x": np.zeros((0, 4, 4))}, ("empty",)),
         ({"x": np.zeros(4, [("a", int), ("b", int)])}, ("x of", "shape (4,)")),
+        ({"x": X_TRAIN, "class_names": np.array(["a"])}, ("class_names", "no labels")),
         ({}, ("has nothing",)),
     ],
 )

@@ -186,7 +186,7 @@ def test_a_folder_of_pictures_is_trained_on_and_drawn(model, options, shape, pic
         (("--data", "PICTURES/moss", "--model", "conditional"), "needs labels"),
         (("--data", "PICTURES/moss/0.png"), "0.png"),
         (("--data", "BAD"), "notes.txt"),
-        (("--data", "PICTURES", "--model", "conv", "--image-shape", "3,4,4"), "image_shape"),
+        (("--data", "PICTURES", "--model", "conv", "--image-shape", "3,4,4"), "at least 8 pixels"),
     ],
 )
 def test_images_that_cannot_be_had_end_it_before_training(arguments, named, pictures, tmp_path, monkeypatch, main):
