@@ -4,13 +4,14 @@ To read the package, begin with the loss and follow the data:
 
 1. ``losses``: the terms of the negative ELBO; ``layers``: encoders and decoders; ``likelihoods``: p(x|z)
 2. ``vae``: the negative ELBO, and the VAEs; ``model``: what they share with ``autoencoders``, and how a call goes;
-   ``semi_supervised``: a label as a second latent
+   ``semi_supervised``: a label as a second latent; ``shapes``: the picture behind a row of numbers
 3. ``training``: ``fit``, the loop; ``run``: what a run is; ``feed``: batches of your own; ``means``: the curves;
-   ``adam``: the rule of its steps
+   ``gradient`` and ``adam``: a step
 4. ``evaluation``: the ELBO and log p(x) of images; ``latent``: from images to codes and back; ``priors``,
    ``vamp_prior``, ``flow``: other p(z); ``sample_quality``: how good samples are, by ``digit_classifier``;
    ``export``: the networks for other runtimes
-5. ``data``, ``plotting`` with ``sheets``, ``figures``: where images come from, and where they go
+5. ``data``, ``images`` with ``sources``, ``pixels``, ``classes``, ``idx``, ``array_files``, ``picture_files``;
+   ``plotting`` with ``sheets``, ``planes`` and ``palette``, ``figures``: where images come from, and where they go
 6. ``contract``: what all of that asks of a model of your own
 
 The rest is for machines: ``arrays``, ``checks``, ``checkpoint`` with ``archive``, ``metadata`` and ``reading``,
@@ -35,6 +36,7 @@ from .data import binarize, load_mnist
 from .divergences import kl_diagonal_gaussian, kl_gaussian
 from .evaluation import active_units, elbo, kl_per_dimension, log_likelihood
 from .export import export_onnx
+from .images import Images, load_images
 from .latent import encode, generate, latent_grid, pixel_variance, posterior_draws, prior_draws, reconstruct
 from .semi_supervised import SemiSupervisedVAE, label_probabilities
 from .training import default_device, fit
@@ -47,6 +49,7 @@ __all__ = [
     "ConditionalVAE",
     "ConvVAE",
     "DenoisingAutoencoder",
+    "Images",
     "SemiSupervisedVAE",
     "SparseAutoencoder",
     "active_units",
@@ -63,6 +66,7 @@ __all__ = [
     "label_probabilities",
     "latent_grid",
     "load",
+    "load_images",
     "load_mnist",
     "log_likelihood",
     "pixel_variance",
