@@ -65,9 +65,9 @@ exit codes:
   any other error: memory or disk that ran out, a loss that stopped being finite, a process that was killed
 
 threads:
-  unless OMP_NUM_THREADS is set, one for the dense models, which gain nothing from a second, and for conv every
-  physical core that the process may use, with OMP_WAIT_POLICY=passive. Other numbers of threads give other last
-  digits.
+  unless OMP_NUM_THREADS is set, one for the dense models, which gain nothing from a second, and for conv and a
+  trained model every physical core that the process may use, with OMP_WAIT_POLICY=passive. Other numbers of threads
+  give other last digits.
 
 several processes:
   --workers N shares every batch among N processes of this machine, to the result of one process but for
@@ -82,6 +82,11 @@ data:
            downloaded on first use
   FOLDER   the four IDX files of MNIST, .gz or not
 
+a trained model:
+  --from CHECKPOINT, followed by a command, uses a model instead of training one: generate, reconstruct, encode, score
+  (log p(x), and a threshold for anomalies) or interpolate. They write pictures and .npz files;
+  python -m gluon_vae --from out/checkpoint --help explains them.
+
 examples:
   python -m gluon_vae                                          the defaults, half a minute on two cores
   python -m gluon_vae --data mnist --epochs 20 --out full      the full set
@@ -89,6 +94,7 @@ examples:
   python -m gluon_vae --model conditional --out digits         ask for a digit
   python -m gluon_vae --likelihood gaussian --variance per-pixel --n-latent 20
   python -m gluon_vae --resume --export onnx                   the networks of a run that is in out/
+  python -m gluon_vae --from out/checkpoint generate           new images of the model that is in out/
 """
 
 
@@ -102,6 +108,8 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     option = parser.add_argument
+    # Taken out of the arguments before they come here (use_options.split); it is for the manual.
+    option("--from", metavar="CHECKPOINT", help="use a trained model instead: see below")
     option("--model", choices=MODELS, default="vae", help="see below (default: vae)")
     option("--data", default="sample", metavar="{sample,mnist,FOLDER}", help="see below (default: sample)")
     option("--n-latent", type=int, default=2, metavar="N", help="dimension of the latent (default: 2)")
