@@ -9,10 +9,10 @@ import numpy as np
 
 from . import checks, plotting
 from .evaluation import Estimate, reconstruction_nll
-from .images import load_unsplit
 from .latent import reconstruct
 from .scoring import Threshold, anomaly_threshold, score
 from .subject import Result, Subject, asked_shape, check_shape, places
+from .unsplit import load_unsplit
 
 MOST_DRAWN = 100  # images, each above its reconstruction
 LISTED = 10  # of the highest scores, on the terminal
@@ -53,6 +53,14 @@ def scored(subject: Subject, args: argparse.Namespace) -> Result:
     if args.scored is not None:
         judged = load_unsplit(args.scored, image_shape=asked_shape(net, args.scored, args))
         check_shape(net, "--scored", judged.image_shape)
+        if judged.ink != data.ink and not args.invert:
+            print(
+                "1 is ink in one of --data and --scored, and light in the other: add --invert if their strokes differ"
+            )
+        if args.invert:
+            judged = judged._replace(x=1 - judged.x)
+    elif args.invert:
+        raise ValueError("--invert is of --scored, which is not given")
     held_out = score(net, data.x_test, n_samples=n_samples, seed=args.seed)
     main = next(iter(held_out))
     threshold = anomaly_threshold(held_out[main], share, seed=args.seed)

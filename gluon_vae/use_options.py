@@ -159,6 +159,9 @@ def _score(parser: argparse.ArgumentParser) -> None:
     option = parser.add_argument
     _data(parser, "ordinary images, of whose test part the threshold is chosen (default: sample)")
     option("--scored", metavar="{FILE,FOLDER}", help="images to be judged, all that are there, of the same shape")
+    option(
+        "--invert", action="store_true", help="judge 1 - x: of dark ink on white paper, where the model has 1 as ink"
+    )
     option("--share", type=float, default=0.05, metavar="S", help="of ordinary images above (default: 0.05)")
     option("--n-samples", type=int, default=100, metavar="K", help="draws of z per image (default: 100)")
     _seed(parser, "fixes the halves and the draws of z")
