@@ -71,6 +71,11 @@ class Subject(NamedTuple):
         return self.data
 
     @property
+    def white(self) -> float:
+        """The value of paper."""
+        return float(self.shape[0] == 3 or not self.ink)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """What the labels are called."""
         if self.data is not None and self.data.class_names is not None:

@@ -35,7 +35,7 @@ def reconstructed(subject: Subject, args: argparse.Namespace) -> Result:
     for start in range(0, n_shown, n_columns):
         for part in (x, output):
             row = part[start : min(start + n_columns, n_shown)]
-            left = np.full((n_columns - len(row), net.n_output), 1 - subject.ink, x.dtype)  # white, as the paper is
+            left = np.full((n_columns - len(row), net.n_output), subject.white, x.dtype)  # white, as the paper is
             rows.append(np.concatenate([row, left]))
     title = "Test images, each above its reconstruction"
     size, draw = subject.sheet(np.concatenate(rows), n_columns, title, row_gaps=range(2, len(rows), 2))

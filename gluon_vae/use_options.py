@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import process
+from . import checks, process
 
 EPILOG = """\
 commands, each with its own --help:
@@ -195,6 +195,13 @@ def _interpolate(parser: argparse.ArgumentParser) -> None:
     )
     _seed(parser, "fixes which pairs")
     _data(parser, "whose test images (default: sample)")
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    try:
+        return checks.image_shape("it", tuple(int(number) for number in text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be channels, 1 or 3, height and width, got {text!r}") from None
 
 
 def _two(text: str) -> tuple[str, str]:
