@@ -77,10 +77,9 @@ class Subject(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the labels are called."""
-        if self.data is not None and self.data.class_names is not None:
-            return self.data.class_names
-        return tuple(map(str, range(self.net.n_classes or 0)))
+        """What the labels are called: by the data, and else by their numbers."""
+        known = () if self.data is None else self.data.class_names or ()
+        return known + tuple(map(str, range(len(known), self.net.n_classes or 0)))
 
     def labels(self, y: np.ndarray | None) -> np.ndarray | None:
         """Return labels if the model is told any."""
@@ -128,11 +127,11 @@ def load(args: argparse.Namespace, device: mx.Context) -> Subject:
     data = load_images(source, image_shape=asked_shape(net, source, args), test_share=args.test_share)
     given = "the sample (--data names other images)" if args.data is None else "--data"
     check_shape(net, given, data.image_shape)
-    if net.n_classes is not None and args.command not in ("generate", "score"):
-        if data.class_names is None:
+    if net.n_classes is not None:
+        if data.class_names is None and args.command not in ("generate", "score"):
             raise ValueError(f"{given} has no labels, which a {type(net).__name__} is told")
-        if len(data.class_names) > net.n_classes:
-            raise ValueError(f"{given} has {len(data.class_names)} classes, and the model {net.n_classes}")
+        if len(data.class_names or ()) > net.n_classes:
+            raise ValueError(f"{given} has {len(data.class_names or ())} classes, and the model {net.n_classes}")
     print(f"{named}; {describe(data)}, {_origin(data, facts)}")
     return Subject(net, data, data.image_shape, data.ink)
 

@@ -20,7 +20,7 @@ class Unsplit(NamedTuple):
     x : (n, n_output) float32
         Flat pixels in [0, 1].
     names : tuple of str
-        Their files, relative to the folder, or places in the array: ``3``, and ``x_test[3]`` where there are several.
+        Their files, relative to the folder, or places in the array: ``3``, or ``test[3]`` where there are two parts.
     image_shape : (int, int, int)
         Channels, height and width.
     ink : bool
@@ -61,13 +61,12 @@ def load_unsplit(source: str | os.PathLike[str], *, image_shape: Sequence[int] |
     else:
         parts, _, ink = images.found(source, None, shape, None)
     rows, names = [], []
-    for part in parts:
+    for part, kind in zip(parts, ("train", "test")):
         x, shape = pixels.flat(part.name, part.x, shape)
         rows.append(pixels.as_floats(part.name, x))
         if part.files:
             names += [file.relative_to(path if path.is_dir() else path.parent).as_posix() for file in part.files]
         else:
-            kind = os.path.basename(part.name).split(" of ")[0]
             names += [f"{kind}[{i}]" if len(parts) > 1 else str(i) for i in range(len(x))]
     assert shape is not None
     return Unsplit(np.concatenate(rows) if len(rows) > 1 else rows[0], tuple(names), shape, ink)

@@ -54,9 +54,7 @@ def scored(subject: Subject, args: argparse.Namespace) -> Result:
         judged = load_unsplit(args.scored, image_shape=asked_shape(net, args.scored, args))
         check_shape(net, "--scored", judged.image_shape)
         if judged.ink != data.ink and not args.invert:
-            print(
-                "1 is ink in one of --data and --scored, and light in the other: add --invert if their strokes differ"
-            )
+            print("1 is ink in one of --data and --scored and light in the other: is it --invert that they need?")
         if args.invert:
             judged = judged._replace(x=1 - judged.x)
     elif args.invert:
@@ -73,7 +71,7 @@ def scored(subject: Subject, args: argparse.Namespace) -> Result:
         "checked_on": threshold.checked_on,
         "labels": data.y_test,
     }
-    said = _summary(held_out, main, threshold)
+    said = _summary(held_out, main, threshold, net.n_classes)
     groups = {"held out": held_out[main][threshold.checked_on]}
     if judged is None:
         x, values, names, what = data.x_test, held_out[main], np.arange(len(data.x_test)).astype(str), "test images"
@@ -100,9 +98,10 @@ def scored(subject: Subject, args: argparse.Namespace) -> Result:
     return Result(arrays, "\n".join(said), (12.5, 5.6), draws)
 
 
-def _summary(scores: dict[str, np.ndarray], main: str, threshold: Threshold) -> list[str]:
+def _summary(scores: dict[str, np.ndarray], main: str, threshold: Threshold, n_classes: int | None) -> list[str]:
     each = [f"{MEASURES[name]} {Estimate.of(values)}" for name, values in scores.items()]
     note = "; a reconstruction's loss, and no likelihood of an image" if main == "nll" else ""
+    note += "" if n_classes is None else f"; p(x) is the mean of p(x|y) over {n_classes} labels"
     alarms = threshold.false_alarms
     return [
         f"Test images, nats per image: {', '.join(each)}{note}",

@@ -208,14 +208,14 @@ def test_images_to_be_judged_are_flagged_by_name(main, folder, tmp_path):
     assert names == ["a.png", "b.png", "board.png", "c.png"]
     np.testing.assert_array_equal(flagged, ended.arrays["scored_neg_log_p"] > ended.arrays["threshold"])
     assert flagged.tolist() == [False, False, True, False]
-    assert "1 of the 4 scored images is above" in ended.out
+    assert "1 of the 4 scored images are above" in ended.out
     assert "board.png, above the threshold" in ended.out
     one = main("vae", "score", "--scored", "judged/board.png").arrays
     assert one["scored_names"].tolist() == ["board.png"]
     assert one["scored_neg_log_p"] == pytest.approx(ended.arrays["scored_neg_log_p"][2], rel=0.01)
     of_array = main("vae", "score", "--scored", "data.npz").arrays
     assert len(of_array["scored_names"]) == 110
-    assert of_array["scored_names"][[0, 60]].tolist() == ["x_train[0]", "x_test[0]"]
+    assert of_array["scored_names"][[0, 60]].tolist() == ["train[0]", "test[0]"]
     np.testing.assert_allclose(of_array["scored_neg_elbo"][60:], of_array["neg_elbo"], rtol=0.05)
 
 
