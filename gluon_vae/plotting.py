@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from scipy.stats import norm
 
 from . import checks
+from .shapes import as_pictures
 from .sheets import checked_images, draw_ink, image_grid, plot_images, plot_reconstructions, show_sheet
 
 __all__ = [
@@ -173,16 +174,24 @@ def _apart(places: np.ndarray, distance: float, low: np.ndarray, high: np.ndarra
 
 
 def plot_latent_grid(
-    images: np.ndarray, ticks: np.ndarray, ax: Axes, *, title: str = "The latent plane, decoded"
+    images: np.ndarray,
+    ticks: np.ndarray,
+    ax: Axes,
+    *,
+    title: str = "The latent plane, decoded",
+    image_shape: Sequence[int] | None = None,
+    ink: bool = True,
 ) -> Axes:
     """Draw the images decoded at the nodes of ``latent_grid`` with the latent coordinates on the axes.
 
     Parameters
     ----------
-    images : (n * n, height * width)
+    images : (n * n, n_output), or as ``image_grid`` takes images
         Decodings of the nodes, in their order.
     ticks : (n,)
         The coordinates along an axis.
+    image_shape, ink
+        As for ``plot_images``.
     """
     ticks = checks.finite_array("ticks", ticks)
     if ticks.ndim != 1:
@@ -190,9 +199,11 @@ def plot_latent_grid(
     n = len(ticks)
     if len(images) != n * n:
         raise ValueError(f"images must be the {n * n} decodings of an {n} x {n} grid, got {len(images)}")
+    pictures = as_pictures("images", checked_images(images), image_shape)
+    sheet = image_grid(pictures, n, pad=0)
     # One unit of the axes is one image, so that a node sits at the centre of its own.
-    sheet = image_grid(checked_images(images), n, pad=0)
-    draw_ink(sheet, ax, (-0.5, n - 0.5, -0.5, n - 0.5))
+    height, width = pictures.shape[2:]
+    draw_ink(sheet, ax, (-0.5, n - 0.5, -0.5, n - 0.5), ink=ink, aspect=height / width)
     places, names = _round_ticks(ticks)
     ax.set_xticks(places, names)
     ax.set_yticks(places, names)
