@@ -5,22 +5,19 @@ from __future__ import annotations
 import argparse
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 from . import checkpoint, checks, plotting, reading, shapes
+from .figures import Draw, Size
 from .images import Images, describe, load_images
-
-Draw = Callable[[Axes], Any]
-Size = tuple[float, float]  # inches
 
 
 class Result(NamedTuple):
