@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if trained is None:
                 _run(args, given)
             else:
-                use.run(args, _device(args.device))
+                use.run(args, _device(args.device), _loaded)
         except ENDINGS as error:
             code, sentence = _ending(error, args, has_saved=_stamp(args.out) not in (None, before))
             if distributed.is_worker():

@@ -127,7 +127,7 @@ def build_parser() -> argparse.ArgumentParser:
     option("--data", default="sample", metavar="{sample,mnist,PATH}", help="see below (default: sample)")
     option(
         "--image-shape",
-        type=_shape,
+        type=image_shape,
         metavar="C,H,W",
         help="channels, 1 or 3, height and width of an image, where the data does not tell, or to be brought to",
     )
@@ -183,7 +183,8 @@ def build_model(args: argparse.Namespace, n_layers: int, data: type[Mnist] | Mni
     return MODELS[args.model](**options)
 
 
-def _shape(text: str) -> tuple[int, int, int]:
+def image_shape(text: str) -> tuple[int, int, int]:
+    """Return the shape that an option says, or raise what argparse reports."""
     try:
         return checks.image_shape("it", [int(number) for number in text.split(",")])
     except ValueError:

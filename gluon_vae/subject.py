@@ -16,8 +16,12 @@ import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 from . import checkpoint, checks, plotting, reading, shapes
+from .data import Mnist
 from .figures import Draw, Size
-from .images import Images, describe, load_images
+from .images import Images, describe
+
+Data = Mnist | Images
+Loader = Callable[[argparse.Namespace], Data]  # by the options --data, --image-shape, --test-share, --background
 
 
 class Result(NamedTuple):
@@ -48,7 +52,7 @@ class Subject(NamedTuple):
     ----------
     net : HybridBlock
         Of a checkpoint.
-    data : Images or None
+    data : Images, Mnist or None
         None where the command needs none, and none was given.
     shape : (int, int, int)
         Channels, height and width of an image.
@@ -57,12 +61,12 @@ class Subject(NamedTuple):
     """
 
     net: HybridBlock
-    data: Images | None
+    data: Data | None
     shape: shapes.ImageShape
     ink: bool
 
     @property
-    def images(self) -> Images:
+    def images(self) -> Data:
         """The data, of a command that has some."""
         assert self.data is not None
         return self.data
@@ -102,7 +106,7 @@ class Subject(NamedTuple):
         return (max(3.0, scale * across + 0.8), max(1.5, scale * down + 0.6)), lambda ax: draw(images, ax)
 
 
-def load(args: argparse.Namespace, device: mx.Context) -> Subject:
+def load(args: argparse.Namespace, device: mx.Context, load_data: Loader) -> Subject:
     """Load what the options name, and print what it is.
 
     Raises
@@ -121,7 +125,8 @@ def load(args: argparse.Namespace, device: mx.Context) -> Subject:
         print(named)
         return Subject(net, None, shape, ink=True)
     source = "sample" if args.data is None else args.data
-    data = load_images(source, image_shape=asked_shape(net, source, args), test_share=args.test_share)
+    shape_given = {"data": source, "image_shape": asked_shape(net, source, args)}
+    data = load_data(argparse.Namespace(**vars(args) | shape_given))
     given = "the sample (--data names other images)" if args.data is None else "--data"
     check_shape(net, given, data.image_shape)
     if net.n_classes is not None:
@@ -174,7 +179,7 @@ def _model(path: Path, device: mx.Context) -> tuple[HybridBlock, dict[str, Any]]
     return net, facts
 
 
-def _origin(data: Images, facts: dict[str, Any]) -> str:
+def _origin(data: Data, facts: dict[str, Any]) -> str:
     """Say whether the test images were kept from the training, as far as checksums tell."""
     kept = [zlib.crc32(np.ascontiguousarray(x)) for x in (data.x_train, data.x_test)]
     if kept == [facts.get("training images"), facts.get("test images")]:

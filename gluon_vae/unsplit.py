@@ -33,14 +33,16 @@ class Unsplit(NamedTuple):
     ink: bool
 
 
-def load_unsplit(source: str | os.PathLike[str], *, image_shape: Sequence[int] | None = None) -> Unsplit:
+def load_unsplit(
+    source: str | os.PathLike[str], *, image_shape: Sequence[int] | None = None, background: str | None = None
+) -> Unsplit:
     """Load all images of a source, whatever part they are in; labels are of no concern.
 
     Parameters
     ----------
     source : path, 'sample' or 'mnist'
         As for ``load_images``, or a single picture.
-    image_shape : (channels, height, width), optional
+    image_shape, background : optional
         As for ``load_images``.
 
     Returns
@@ -57,9 +59,9 @@ def load_unsplit(source: str | os.PathLike[str], *, image_shape: Sequence[int] |
     shape = checks.optional(checks.image_shape)("image_shape", image_shape)
     path = Path(source)
     if path.suffix.lower() in picture_files.SUFFIXES and path.is_file():
-        parts, ink = images.of_pictures(path, shape, None), False
+        parts, ink = images.of_pictures(path, shape, background), False
     else:
-        parts, _, ink = images.found(source, None, shape, None)
+        parts, _, ink = images.found(source, None, shape, background)
     rows, names = [], []
     for part, kind in zip(parts, ("train", "test")):
         x, shape = pixels.flat(part.name, part.x, shape)

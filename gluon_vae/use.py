@@ -22,8 +22,10 @@ COMMANDS = {
 }
 
 
-def run(args: argparse.Namespace, device: mx.Context) -> None:
+def run(args: argparse.Namespace, device: mx.Context, load_data: subject.Loader) -> None:
     """Carry out a command, and write its files once all that is in them is computed.
+
+    ``load_data`` loads the images that options name.
 
     Raises
     ------
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace, device: mx.Context) -> None:
     compute, arrays_name, picture_name = COMMANDS[args.command]
     try:
         checks.non_negative_int("--seed", getattr(args, "seed", 0))
-        about = subject.load(args, device)
+        about = subject.load(args, device, load_data)
         names = [arrays_name, *([] if args.command == "encode" and about.net.n_latent != 2 else [picture_name])]
         preflight.check_folder(args.out, names)
         result = compute(about, args)

@@ -51,7 +51,9 @@ def scored(subject: Subject, args: argparse.Namespace) -> Result:
     share = checks.fraction("--share", args.share)
     judged = None
     if args.scored is not None:
-        judged = load_unsplit(args.scored, image_shape=asked_shape(net, args.scored, args))
+        judged = load_unsplit(
+            args.scored, image_shape=asked_shape(net, args.scored, args), background=args.background
+        )
         check_shape(net, "--scored", judged.image_shape)
         if judged.ink != data.ink and not args.invert:
             print("1 is ink in one of --data and --scored and light in the other: is it --invert that they need?")

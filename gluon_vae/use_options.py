@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import checks, process
+from . import process
+from .options import image_shape
+from .picture_files import BACKGROUNDS
 
 EPILOG = """\
 commands, each with its own --help:
@@ -32,7 +34,7 @@ examples:
   python -m gluon_vae --from out/checkpoint score --data mnist --scored photographs/
   python -m gluon_vae --from out/checkpoint interpolate --pairs 3,17 5,8 --steps 12
 """
-OF_DATA = "{sample,mnist,FILE,FOLDER}"
+OF_DATA = "{sample,mnist,PATH}"
 
 
 def split(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -63,8 +65,11 @@ def build_parser(checkpoint: Path) -> argparse.ArgumentParser:
         )
         add_options(command)
         option = command.add_argument
-        option("--image-shape", type=_shape, metavar="C,H,W", help="channels, height and width of the images")
+        option("--image-shape", type=image_shape, metavar="C,H,W", help="channels, height and width of the images")
         option("--test-share", type=float, metavar="S", help="of --data without a test part (default: 0.2)")
+        option(
+            "--background", choices=BACKGROUNDS, help="what transparent pixels are laid over; else they are refused"
+        )
         option("--device", choices=("auto", "cpu", "gpu"), default="auto", help="auto: a GPU if MXNet has one")
         option("--out", type=Path, default=Path("out"), metavar="FOLDER", help="created if missing (default: out)")
     return parser
@@ -158,7 +163,7 @@ scores.npz   neg_log_p and neg_elbo, or nll, of the test part; threshold, share,
 def _score(parser: argparse.ArgumentParser) -> None:
     option = parser.add_argument
     _data(parser, "ordinary images, of whose test part the threshold is chosen (default: sample)")
-    option("--scored", metavar="{FILE,FOLDER}", help="images to be judged, all that are there, of the same shape")
+    option("--scored", metavar="PATH", help="images to be judged, all that are there, of the same shape")
     option(
         "--invert", action="store_true", help="judge 1 - x: of dark ink on white paper, where the model has 1 as ink"
     )
@@ -195,13 +200,6 @@ def _interpolate(parser: argparse.ArgumentParser) -> None:
     )
     _seed(parser, "fixes which pairs")
     _data(parser, "whose test images (default: sample)")
-
-
-def _shape(text: str) -> tuple[int, int, int]:
-    try:
-        return checks.image_shape("it", tuple(int(number) for number in text.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be channels, 1 or 3, height and width, got {text!r}") from None
 
 
 def _two(text: str) -> tuple[str, str]:
