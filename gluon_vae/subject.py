@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
