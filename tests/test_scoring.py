@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import N_LATENT, N_OUTPUT, VAES, every_model, labels, make, refused
+from conftest import FAMILY, N_LATENT, N_OUTPUT, OPTIONS, VAES, labels, make, refused
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logsumexp
@@ -58,9 +58,12 @@ def test_scores_of_a_linear_gaussian_model_are_its_density():
     assert (gap > 0.02).all()  # the encoder is not the posterior
 
 
-@every_model
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [*((kind, {}) for kind in FAMILY), ("vae", OPTIONS["per-pixel"]), ("conditional", OPTIONS["3 draws"])],
+)
 def test_every_model_has_scores_and_the_same_ones_again(kind, options, x):
-    net = make(kind, "static", **options)
+    net = make(kind, "hybrid", **options)
     scores = score(net, x, n_samples=7, progress=False)
     again = score(net, x, n_samples=7, progress=False)
     assert set(scores) == ({"neg_log_p", "neg_elbo"} if kind in VAES else {"nll"})
