@@ -121,13 +121,15 @@ def load(args: argparse.Namespace, device: mx.Context, load_data: Loader) -> Sub
     if args.data is None and args.command == "generate":
         if args.test_share is not None:
             raise ValueError("--test-share is of --data, which is not given")
+        if args.image_shape is not None:
+            check_shape(net, "--image-shape", args.image_shape)
         shape = shapes.shape_of("the width of an image", net.n_output, net.image_shape or args.image_shape)
         print(named)
         return Subject(net, None, shape, ink=True)
     source = "sample" if args.data is None else args.data
     shape_given = {"data": source, "image_shape": asked_shape(net, source, args)}
     data = load_data(argparse.Namespace(**vars(args) | shape_given))
-    given = "the sample (--data names other images)" if args.data is None else "--data"
+    given = "the sample (--data names other data)" if args.data is None else "--data"
     check_shape(net, given, data.image_shape)
     if net.n_classes is not None:
         if data.class_names is None and args.command not in ("generate", "score"):
@@ -159,8 +161,7 @@ def check_shape(net: HybridBlock, given: str, shape: shapes.ImageShape) -> None:
     if net.image_shape not in (None, shape) or math.prod(shape) != net.n_output:
         wanted = " x ".join(map(str, net.image_shape or (net.n_output,)))
         raise ValueError(
-            f"{given} must have images of {wanted} numbers, as the model was trained on, got "
-            f"{' x '.join(map(str, shape))}"
+            f"{given} must be of images of {wanted} numbers, as the model is, got {' x '.join(map(str, shape))}"
         )
 
 
