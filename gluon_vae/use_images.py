@@ -49,6 +49,7 @@ def scored(subject: Subject, args: argparse.Namespace) -> Result:
     net, data = subject.net, subject.images
     n_samples = checks.positive_int("--n-samples", args.n_samples)
     share = checks.fraction("--share", args.share)
+    anomaly_threshold(np.arange(len(data.x_test)), share)  # too few images for it are found before they are scored
     judged = None
     if args.scored is not None:
         judged = load_unsplit(
