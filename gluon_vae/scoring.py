@@ -78,7 +78,10 @@ def score(
             raise ValueError(f"prior must be None for a {type(net).__name__}, whose codes have none")
         inputs = inputs_of(net, x, y)
         with unchecked(net), seeded(seed):
-            return {"nll": loss_terms(net, *inputs)["nll"]}
+            values = loss_terms(net, *inputs)
+        if "nll" not in values:
+            raise ValueError(f"net must be a model of this package, got {type(net).__name__}, whose loss has no nll")
+        return {"nll": values["nll"]}
     check_vae(net, prior)
     n = len(checks.images("x", x, net.n_output))
     every = net.n_classes is not None and y is None

@@ -6,7 +6,6 @@ import argparse
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from mxnet.gluon import HybridBlock
 
 from . import checkpoint, checks, plotting, reading, shapes
 from .data import Mnist
-from .figures import Draw, Size
+from .figures import Draw, Size, sheet_size
 from .images import Images, describe
 
 Data = Mnist | Images
@@ -98,12 +97,9 @@ class Subject(NamedTuple):
 
     def sheet(self, images: np.ndarray, n_columns: int, title: str, **settings: Any) -> tuple[Size, Draw]:
         """Return the size of a sheet of images, and what draws it (``plotting.plot_images``)."""
-        _, height, width = self.shape
-        across, down = n_columns * width, math.ceil(len(images) / n_columns) * height
-        scale = min(9 / across, 12 / down, 1.2 / max(height, width))  # it fits on a screen, and none is a poster
         settings |= {"title": title, "n_columns": n_columns, "image_shape": self.shape, "ink": self.ink}
-        draw = partial(plotting.plot_images, **settings)
-        return (max(3.0, scale * across + 0.8), max(1.5, scale * down + 0.6)), lambda ax: draw(images, ax)
+        size = sheet_size(n_columns, math.ceil(len(images) / n_columns), 0.6, 0.5, self.shape)
+        return size, lambda ax: plotting.plot_images(images, ax, **settings)
 
 
 def load(args: argparse.Namespace, device: mx.Context, load_data: Loader) -> Subject:

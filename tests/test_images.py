@@ -236,7 +236,9 @@ def test_one_image_alone_cannot_be_split():
 def test_what_is_asked_for_by_name_is_load_mnist_s(sample):
     images = load_images("sample")
     assert images[:4] == pytest.approx(sample)
-    assert images[4:] == (sample.image_shape, sample.class_names, sample.ink) == ((1, 28, 28), tuple("0123456789"), True)
+    assert (
+        images[4:] == (sample.image_shape, sample.class_names, sample.ink) == ((1, 28, 28), tuple("0123456789"), True)
+    )
     assert isinstance(sample._replace(x_test=sample.x_train), data.Mnist)
     for options, word in (({"test_share": 0.3}, "test_share"), ({"image_shape": (3, 32, 32)}, "784")):
         with refused(word):

@@ -123,9 +123,9 @@ def test_what_has_no_score_is_refused(x):
         score(make(), x, np.zeros(len(x), int), progress=False)
     with refused("n_samples"):
         score(make(), x, n_samples=0)
-    with refused("net must be a VAE", "Dense"):
-        net = mlp(N_OUTPUT, 8, 1, 3)
-        net.initialize()
+    net = mlp(N_OUTPUT, 8, 1, 3, "relu")
+    net.initialize()
+    with refused("net must be a model of this package", "HybridSequential"):
         score(net, x)
 
 

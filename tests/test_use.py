@@ -186,6 +186,7 @@ def test_codes_are_those_of_encode(kind, main, folder):
 def test_a_plane_of_codes_is_drawn(main, tmp_path):
     assert main("plane", "encode").code == 0
     assert {path.name for path in tmp_path.iterdir()} == {"codes.npz", "latent.png"}
+    assert main("plane", "encode", data="unlabelled.npz").code == 0
 
 
 def test_scores_and_their_threshold_are_those_of_the_functions(main, folder):
