@@ -44,7 +44,8 @@ def folder(tmp_path_factory):
     colour = {"image_shape": (3, 4, 5), "n_hidden": 8, "n_latent": N_LATENT}
     nets = {kind: make(kind, initialize=False) for kind in KINDS}
     nets |= {"plane": make("vae", n_latent=2, initialize=False), "colour": gluon_vae.VAE(**colour)}
-    nets |= {"composed": make("composed", initialize=False)}
+    nets["composed"] = make("composed", initialize=False)
+    nets["gaussian"] = make("vae", likelihood="gaussian", variance=0.05, initialize=False)
     for kind, net in nets.items():
         data = dict(arrays)
         if kind == "colour":
@@ -212,17 +213,19 @@ def test_images_to_be_judged_are_flagged_by_name(main, folder, tmp_path):
     for name, image in zip(("a", "b", "c"), ordinary):
         Image.fromarray(np.uint8(np.round(255 * image))).save(folder / "judged" / f"{name}.png")
     Image.fromarray(np.uint8(255 * (np.indices((8, 8)).sum(axis=0) % 2))).save(folder / "judged" / "board.png")
-    ended = main("vae", "score", "--scored", "judged")
+    ended = main("gaussian", "score", "--scored", "judged")
     names, flagged = ended.arrays["scored_names"].tolist(), ended.arrays["scored_flagged"]
     assert names == ["a.png", "b.png", "board.png", "c.png"]
     np.testing.assert_array_equal(flagged, ended.arrays["scored_neg_log_p"] > ended.arrays["threshold"])
     assert flagged.tolist() == [False, False, True, False]
     assert "1 of the 4 scored images are above" in ended.out
     assert "board.png, above the threshold" in ended.out
-    one = main("vae", "score", "--scored", "judged/board.png").arrays
+    one = main("gaussian", "score", "--scored", "judged/board.png").arrays
     assert one["scored_names"].tolist() == ["board.png"]
     assert one["scored_neg_log_p"] == pytest.approx(ended.arrays["scored_neg_log_p"][2], rel=0.01)
-    of_array = main("vae", "score", "--scored", "data.npz").arrays
+    inverted = main("gaussian", "score", "--scored", "judged/board.png", "--invert")
+    assert inverted.arrays["scored_neg_log_p"] != one["scored_neg_log_p"]
+    of_array = main("gaussian", "score", "--scored", "data.npz").arrays
     assert len(of_array["scored_names"]) == 110
     assert of_array["scored_names"][[0, 60]].tolist() == ["train[0]", "test[0]"]
     np.testing.assert_allclose(of_array["scored_neg_elbo"][60:], of_array["neg_elbo"], rtol=0.05)
