@@ -145,12 +145,12 @@ def test_damaged_files_are_named(damage, suffix, tmp_path):
 def test_damaged_compression_is_named_and_never_another_error(tmp_path):
     write(tmp_path, MNIST, ".gz")
     path = tmp_path / (MNIST[2] + ".gz")
-    good, rng, n_harmless = path.read_bytes(), np.random.default_rng(0), 0
+    good, rng, n_harmless, said = path.read_bytes(), np.random.default_rng(0), 0, []
     for content in (good[:-1], good[: len(good) // 2], good[:2], good + b"text"):
         path.write_bytes(content)
         with refused(str(path)):
             load_images(tmp_path)
-    for _ in range(300):
+    for _ in range(150):
         damaged = bytearray(good)
         damaged[rng.integers(len(good))] ^= 1 << rng.integers(8)
         path.write_bytes(damaged)
@@ -158,8 +158,9 @@ def test_damaged_compression_is_named_and_never_another_error(tmp_path):
             np.testing.assert_array_equal(idx.read(path), X_TEST)  # it hit the header's time, say
             n_harmless += 1
         except ValueError as error:
-            assert str(path) in str(error)
-    assert 0 < n_harmless < 150
+            said.append(str(error))
+    assert all(str(path) in sentence for sentence in said)
+    assert 0 < n_harmless < 75
 
 
 def test_what_would_not_fit_into_memory_is_refused_before_it_is_taken(tmp_path, monkeypatch):

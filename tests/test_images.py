@@ -39,9 +39,11 @@ def test_every_layout_of_the_same_pictures_is_the_same_images(n, channels, sides
     x = np.random.default_rng(n).integers(0, 256, (n, *shape)).astype(np.uint8)
     x = x if dtype == "uint8" else (x > 128) if dtype == "bool" else (x / 255).astype(dtype)
     expected = (x.astype("float64") / (255 if dtype == "uint8" else 1)).astype("float32").reshape(n, -1)
-    layouts = [x, x.reshape(n, -1)] + ([x[:, 0]] if channels == 1 else [])
-    if not (channels == 3 and sides == (3, 3)) and np.moveaxis(x, 1, -1).shape[1] not in (1, 3):
-        layouts.append(np.moveaxis(x, 1, -1))
+    layouts = [x.reshape(n, -1)] + ([x[:, 0]] if channels == 1 else [])
+    if shape != (3, 3, 3):  # which no word can settle
+        layouts.append(x)
+        if (1, *sides) != (1, 1, 1) or channels == 3:
+            layouts.append(np.moveaxis(x, 1, -1))
     for layout in layouts:
         flat, found = pixels.flat("x", np.ascontiguousarray(layout), shape)
         assert found == shape
@@ -75,8 +77,8 @@ def test_what_a_shape_can_mean_only_one_way_needs_no_word(shape, found, width):
         ((5, 3, 3, 3), None, ("reshape(n, -1)", "image_shape=(3, 3, 3)")),
         ((5, 3, 3, 3), (3, 3, 3), ("reshape(n, -1)",)),
         ((5, 8, 3), None, ("could be a picture", "image_shape=(1, 8, 3)")),
-        ((5, 48), None, ("rows of 48", "image_shape=(channels, height, width)")),
-        ((5, 48), (3, 4, 5), ("rows of 48", "needs 60")),
+        ((5, 48), None, ("width of source", "48", "image_shape=(channels, height, width)")),
+        ((5, 48), (3, 4, 5), ("width of source", "48", "of 60")),
         ((5, 8, 9), (3, 8, 9), ("(1, 8, 9)", "image_shape=(3, 8, 9)")),
         ((5, 8, 9, 3), (3, 9, 8), ("(3, 8, 9)", "image_shape=(3, 9, 8)")),
         ((5, 8, 9, 4), None, ("1 or 3 channels", "alpha")),
@@ -121,7 +123,7 @@ def test_numbers_whose_black_and_white_are_not_known_are_refused(x, words):
 
 
 def test_bytes_become_the_floats_that_mnist_has():
-    x = load_images(np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1)[:, :, :, 0]).x_train
+    x = load_images(np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1)).x_train
     assert set(x.ravel()) <= set((np.arange(256) / 255).astype(np.float32))
 
 
@@ -235,7 +237,7 @@ def test_one_image_alone_cannot_be_split():
 
 def test_what_is_asked_for_by_name_is_load_mnist_s(sample):
     images = load_images("sample")
-    assert images[:4] == pytest.approx(sample)
+    assert all(map(np.array_equal, images[:4], sample))
     assert (
         images[4:] == (sample.image_shape, sample.class_names, sample.ink) == ((1, 28, 28), tuple("0123456789"), True)
     )
