@@ -118,7 +118,7 @@ def plot_scores(
         ax.hist(np.clip(values, low, high), edges, weights=shares, color=color, alpha=0.6, label=name)
     if threshold is not None:
         ax.axvline(threshold, color="black", ls="--", lw=1.4, label=f"threshold, {threshold:.1f}")
-    beyond = " and beyond" if (every < low).any() or (every > high).any() else ""
+    beyond = "; those beyond are in the outer bars" if (every < low).any() or (every > high).any() else ""
     ax.set(title=title, xlabel=f"{label}{beyond}", ylabel="share of the group's images")
     ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)

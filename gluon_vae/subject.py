@@ -113,7 +113,7 @@ def load(args: argparse.Namespace, device: mx.Context, load_data: Loader) -> Sub
         If a file cannot be read.
     """
     net, facts = _model(args.checkpoint, device)
-    named = f"{type(net).__name__} with a {net.n_latent}-D latent"
+    named = f"{type(net).__name__}, {net.n_latent}-D latent"
     if args.data is None and args.command == "generate":
         if args.test_share is not None:
             raise ValueError("--test-share is of --data, which is not given")
@@ -129,10 +129,10 @@ def load(args: argparse.Namespace, device: mx.Context, load_data: Loader) -> Sub
     check_shape(net, given, data.image_shape)
     if net.n_classes is not None:
         if data.class_names is None and args.command not in ("generate", "score"):
-            raise ValueError(f"{given} has no labels, which a {type(net).__name__} is told")
+            raise ValueError(f"{given} has no labels, and {type(net).__name__} is told them")
         if len(data.class_names or ()) > net.n_classes:
             raise ValueError(f"{given} has {len(data.class_names or ())} classes, and the model {net.n_classes}")
-    print(f"{named}; {describe(data)}, {_origin(data, facts)}")
+    print(f"{named}; {describe(data)} ({_origin(data, facts)})")
     return Subject(net, data, data.image_shape, data.ink)
 
 
@@ -180,7 +180,7 @@ def _origin(data: Data, facts: dict[str, Any]) -> str:
     """Say whether the test images were kept from the training, as far as checksums tell."""
     kept = [zlib.crc32(np.ascontiguousarray(x)) for x in (data.x_train, data.x_test)]
     if kept == [facts.get("training images"), facts.get("test images")]:
-        return "those of its training"
+        return "as in its training"
     if kept[1] == facts.get("training images"):
-        return "the test images being those that it was trained on"
-    return "not those of its training"
+        return "the test images are those that it was trained on"
+    return "not as in its training"

@@ -25,7 +25,7 @@ def generated(subject: Subject, args: argparse.Namespace) -> Result:
     label: int | None = None
     if args.label is not None:
         if n_classes is None:
-            raise ValueError(f"--label is for models that take labels, and a {type(net).__name__} takes none")
+            raise ValueError(f"--label is for models that take labels, and {type(net).__name__} takes none")
         label = subject.class_of("--label", args.label)
     every = n_classes is not None and label is None
     z = _codes(subject, args, 10 if every else 100)
@@ -57,7 +57,7 @@ def _codes(subject: Subject, args: argparse.Namespace, n: int) -> np.ndarray:
             raise ValueError("--n and --temperature are of draws, and --z gives the codes")
         return checks.codes("--z", array_files.read(args.z), net.n_latent, np.float32)
     if not hasattr(net, "nll_given"):
-        raise ValueError(f"--z must be given for a {type(net).__name__}, which has no prior to draw codes from")
+        raise ValueError(f"--z must be given: {type(net).__name__} has no prior to draw codes from")
     n = checks.positive_int("--n", n if args.n is None else args.n)
     return temperature * prior_draws(n, net.n_latent, args.seed)
 

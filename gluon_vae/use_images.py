@@ -57,7 +57,8 @@ def scored(subject: Subject, args: argparse.Namespace) -> Result:
         )
         check_shape(net, "--scored", judged.image_shape)
         if judged.ink != data.ink and not args.invert:
-            print("1 is ink in one of --data and --scored and light in the other: is it --invert that they need?")
+            ink, light = ("--data", "--scored") if data.ink else ("--scored", "--data")
+            print(f"1 is ink in {ink} and light in {light}: --invert, if dark strokes are to be light ones")
         if args.invert:
             judged = judged._replace(x=1 - judged.x)
     elif args.invert:
