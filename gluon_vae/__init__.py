@@ -7,15 +7,16 @@ To read the package, begin with the loss and follow the data:
    ``semi_supervised``: a label as a second latent; ``shapes``: the picture behind a row of numbers
 3. ``training``: ``fit``, the loop; ``run``: what a run is; ``feed``: batches of your own; ``means``: the curves;
    ``gradient`` and ``adam``: a step
-4. ``evaluation``: the ELBO and log p(x) of images; ``latent``: from images to codes and back; ``priors``,
-   ``vamp_prior``, ``flow``: other p(z); ``sample_quality``: how good samples are, by ``digit_classifier``;
-   ``export``: the networks for other runtimes
+4. ``evaluation``: the ELBO and log p(x) of images; ``scoring``: which images are strange; ``latent``: from images to
+   codes and back; ``interpolation``: ways between codes; ``priors``, ``vamp_prior``, ``flow``: other p(z);
+   ``sample_quality``: how good samples are, by ``digit_classifier``; ``export``: the networks for other runtimes
 5. ``data``, ``images`` with ``sources``, ``pixels``, ``classes``, ``idx``, ``array_files``, ``picture_files``;
    ``plotting`` with ``sheets``, ``planes`` and ``palette``, ``figures``: where images come from, and where they go
 6. ``contract``: what all of that asks of a model of your own
 
 The rest is for machines: ``arrays``, ``checks``, ``checkpoint`` with ``archive``, ``metadata`` and ``reading``,
 ``storage``, ``distributed``, ``launcher``, ``compiled_adam``, ``generator``, ``onnx_graph``, ``options``,
+``use`` with ``use_options``, ``subject``, ``unsplit``, ``use_codes`` and ``use_images``,
 ``preflight``, ``process``, ``streams``, ``roles``, ``openmp``, ``machine``, ``compatibility``, ``install_mxnet``;
 ``divergences``, ``diagrams`` and ``docstrings`` stand alone.
 """
@@ -37,7 +38,9 @@ from .divergences import kl_diagonal_gaussian, kl_gaussian
 from .evaluation import active_units, elbo, kl_per_dimension, log_likelihood
 from .export import export_onnx
 from .images import Images, load_images
+from .interpolation import interpolate
 from .latent import encode, generate, latent_grid, pixel_variance, posterior_draws, prior_draws, reconstruct
+from .scoring import anomaly_threshold, score
 from .semi_supervised import SemiSupervisedVAE, label_probabilities
 from .training import default_device, fit
 from .vae import VAE, ComposedVAE, ConditionalVAE, ConvVAE
@@ -53,6 +56,7 @@ __all__ = [
     "SemiSupervisedVAE",
     "SparseAutoencoder",
     "active_units",
+    "anomaly_threshold",
     "binarize",
     "default_device",
     "elbo",
@@ -60,6 +64,7 @@ __all__ = [
     "export_onnx",
     "fit",
     "generate",
+    "interpolate",
     "kl_diagonal_gaussian",
     "kl_gaussian",
     "kl_per_dimension",
@@ -73,4 +78,5 @@ __all__ = [
     "posterior_draws",
     "prior_draws",
     "reconstruct",
+    "score",
 ]

@@ -14,7 +14,7 @@ import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 from . import checkpoint as checkpoints
-from . import checks, distributed, figures, launcher, openmp, preflight, process, streams
+from . import checks, distributed, figures, launcher, openmp, preflight, process, streams, use, use_options
 from .adam import multiply_rates
 from .data import Mnist, load_mnist
 from .evaluation import elbo
@@ -31,11 +31,16 @@ ENDINGS = (KeyboardInterrupt, ValueError, FloatingPointError, OSError, MemoryErr
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; what goes wrong ends it with one sentence, and exit code 2 if that is the input."""
     with streams.steady() as (out, _):
-        parser = build_parser()
-        args = parser.parse_args(arguments)
+        given = sys.argv[1:] if arguments is None else arguments
+        trained, rest = use_options.split(given)
+        parser = build_parser() if trained is None else use_options.build_parser(trained)
+        args = parser.parse_args(rest)
         before = _stamp(args.out)
         try:
-            _run(args, sys.argv[1:] if arguments is None else arguments)
+            if trained is None:
+                _run(args, given)
+            else:
+                use.run(args, _device(args.device), _loaded)
         except ENDINGS as error:
             code, sentence = _ending(error, args, has_saved=_stamp(args.out) not in (None, before))
             if distributed.is_worker():
@@ -63,10 +68,11 @@ def _ending(error: BaseException, args: argparse.Namespace, has_saved: bool) -> 
     if isinstance(error, launcher.ProcessError) and error.said:
         return error.code, error.said
     saved = ""
-    if has_saved or (args.resume and _stamp(args.out)):
+    if has_saved or (getattr(args, "resume", False) and _stamp(args.out)):
         saved = f"; what the last epoch saved is in {args.out}"
     if isinstance(error, KeyboardInterrupt):
-        when = f"{saved}: go on with --resume" if saved else " before anything was saved"
+        before = "" if hasattr(args, "command") else " before anything was saved"
+        when = f"{saved}: go on with --resume" if saved else before
         return process.INTERRUPTED, f"\nInterrupted{when}\n"
     code, said = 1, _last_line(error)
     if lack := _lack_of_memory(error):

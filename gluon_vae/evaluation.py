@@ -12,10 +12,10 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock
 
 from . import checks, streams
-from .arrays import batches, rows_per_call
+from .arrays import batches, rows_per_call, to_device
 from .contract import Prior, inputs_of, terms, unchecked
 from .generator import seeded
-from .latent import posterior
+from .latent import encode, posterior
 
 DECODED, MAX_DRAWS = 5000, 500  # codes decoded at once, if they fit in memory, and how many of one image
 
@@ -113,11 +113,11 @@ def elbo(
     inputs = inputs_of(net, x, y, missing=True)
     n_samples = checks.positive_int("n_samples", n_samples)
     if prior is not None:
-        _check_vae(net, prior)
+        check_vae(net, prior)
         if getattr(net, "takes_missing_labels", False):
             raise ValueError(f"prior must be None for a {type(net).__name__}, whose label has a prior as well")
         with seeded(seed):
-            return Estimate.of(np.concatenate([w.mean(axis=0) for w in _log_weights(net, inputs, n_samples, prior)]))
+            return Estimate.of(np.concatenate([w.mean(axis=0) for w in log_weights(net, inputs, n_samples, prior)]))
     draws = []
     batch_size = rows_per_call(net, inputs)
     with unchecked(net), seeded(seed):
@@ -173,18 +173,18 @@ def log_likelihood(
         If an argument is not as described, or the model is no VAE.
     """
     inputs = inputs_of(net, x, y)
-    _check_vae(net, prior)
+    check_vae(net, prior)
     n_samples = checks.positive_int("n_samples", n_samples)
     values = []
     bar = streams.bar(shown=progress, total=len(inputs[0]), desc="log p(x)", unit="image")
     with seeded(seed), bar:
-        for weights in _log_weights(net, inputs, n_samples, prior):
+        for weights in log_weights(net, inputs, n_samples, prior):
             values.append(logsumexp(weights, axis=0) - np.log(n_samples))
             bar.update(weights.shape[1])
     return Estimate.of(np.concatenate(values))
 
 
-def _check_vae(net: HybridBlock, prior: Prior | None) -> None:
+def check_vae(net: HybridBlock, prior: Prior | None) -> None:
     """Refuse a model that is no VAE, and a prior that is not one of its codes."""
     if not hasattr(net, "nll_given"):
         raise ValueError(f"net must be a VAE with nll_given(x, z), got {type(net).__name__}")
@@ -192,7 +192,7 @@ def _check_vae(net: HybridBlock, prior: Prior | None) -> None:
         raise ValueError(f"prior must have log_pdf(z), and n_latent = {net.n_latent}, got {checks.shown(prior)}")
 
 
-def _log_weights(
+def log_weights(
     net: HybridBlock, inputs: Sequence[nd.NDArray], n_samples: int, prior: Prior | None
 ) -> Iterator[np.ndarray]:
     """Yield log p(x|z) + log p(z) - log q(z|x) at draws of z, (n_samples, batch) float64, a batch at a time."""
@@ -280,3 +280,35 @@ def active_units(net: HybridBlock, x: Any, y: Any = None, *, threshold: float = 
     checks.positive_number("threshold", threshold)
     mu, _ = posterior(net, x, y)
     return mu.var(axis=0) > threshold
+
+
+def reconstruction_nll(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
+    """Compute -log p(x|z) of each image at the mean of its posterior, or its code: of what ``reconstruct`` draws.
+
+    Lower than the NLL of the ELBO, whose z is drawn: on its own it is no bound of anything.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A model of this package.
+    x : (n, n_output)
+        Floating-point images, pixels in [0, 1].
+    y : (n,), optional
+        Their labels, for a conditional model.
+
+    Returns
+    -------
+    (n,) float64
+        Nats per image.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described.
+    """
+    images, *labels = inputs_of(net, x, y)
+    given = to_device(net, encode(net, x, y)) + tuple(labels)
+    parts = []
+    for batch, *codes in batches((images, *given), rows_per_call(net.decoder.logits, given)):
+        parts.append(net.likelihood(net.decoder.logits(*codes), batch).asnumpy())
+    return np.concatenate(parts).astype(np.float64)

@@ -82,9 +82,9 @@ exit codes:
   any other error: memory or disk that ran out, a loss that stopped being finite, a process that was killed
 
 threads:
-  unless OMP_NUM_THREADS is set, one for the dense models, which gain nothing from a second, and for conv every
-  physical core that the process may use, with OMP_WAIT_POLICY=passive. Other numbers of threads give other last
-  digits.
+  unless OMP_NUM_THREADS is set, one for the dense models, which gain nothing from a second, and for conv and a
+  trained model every physical core that the process may use, with OMP_WAIT_POLICY=passive. Other numbers of threads
+  give other last digits.
 
 several processes:
   --workers N shares every batch among N processes of this machine, to the result of one process but for
@@ -105,6 +105,11 @@ data:
            scaled and cut to --image-shape. Without a test part, --test-share of the images of every class are
            kept for the test, the same ones whatever --seed is.
 
+a trained model:
+  --from CHECKPOINT, followed by a command, uses a model instead of training one: generate, reconstruct, encode, score
+  (log p(x), and a threshold for anomalies) or interpolate. They write pictures and .npz files;
+  python -m gluon_vae --from out/checkpoint --help explains them.
+
 examples:
   python -m gluon_vae                                          the defaults, half a minute on two cores
   python -m gluon_vae --data mnist --epochs 20 --out full      the full set
@@ -113,6 +118,7 @@ examples:
   python -m gluon_vae --data pictures --image-shape 3,32,32 --model conv --n-latent 32
   python -m gluon_vae --likelihood gaussian --variance per-pixel --n-latent 20
   python -m gluon_vae --resume --export onnx                   the networks of a run that is in out/
+  python -m gluon_vae --from out/checkpoint generate           new images of the model that is in out/
 """
 
 
@@ -126,11 +132,13 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     option = parser.add_argument
+    # Taken out of the arguments before they come here (use_options.split); it is for the manual.
+    option("--from", metavar="CHECKPOINT", help="use a trained model instead: see below")
     option("--model", choices=MODELS, default="vae", help="see below (default: vae)")
     option("--data", default="sample", metavar="{sample,mnist,PATH}", help="see below (default: sample)")
     option(
         "--image-shape",
-        type=_shape,
+        type=image_shape,
         metavar="C,H,W",
         help="channels, 1 or 3, height and width of an image, where the data does not tell, or to be brought to",
     )
@@ -201,7 +209,8 @@ def _named_number(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(f"must be NAME=M with a number M, got {text!r}") from None
 
 
-def _shape(text: str) -> tuple[int, int, int]:
+def image_shape(text: str) -> tuple[int, int, int]:
+    """Return the shape that an option says, or raise what argparse reports."""
     try:
         return checks.image_shape("it", [int(number) for number in text.split(",")])
     except ValueError:

@@ -49,6 +49,8 @@ class Picture(NamedTuple):
 def find(folder: Path) -> list[list[Picture]]:
     """Return the pictures of a folder, in the order of their names: those to train and to test, or all in one list.
 
+    Of a file, which has to be a picture, the one.
+
     Raises
     ------
     ValueError
@@ -56,7 +58,7 @@ def find(folder: Path) -> list[list[Picture]]:
     OSError
         If a folder cannot be read.
     """
-    inside = _entries(folder)
+    inside = _entries(folder) if folder.is_dir() else []
     is_split = sorted(path.name for path in inside) == sorted(PARTS) and all(path.is_dir() for path in inside)
     paths = [_labelled(folder / part) for part in PARTS] if is_split else [_labelled(folder)]
     if len({part[0][1] is None for part in paths}) > 1:
@@ -168,6 +170,8 @@ def _entries(folder: Path) -> list[Path]:
 
 def _labelled(folder: Path) -> list[tuple[Path, str | None]]:
     """Return what should be pictures in a folder, each with the name of its sub-folder if there are any."""
+    if not folder.is_dir():
+        return [(folder, None)]
     inside = _entries(folder)
     if not inside:
         raise ValueError(f"{folder} has no pictures")

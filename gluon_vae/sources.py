@@ -17,12 +17,13 @@ ACCEPTED = "source must be an array, 'sample', 'mnist', a .npy, .npz or IDX file
 
 
 class Part(NamedTuple):
-    """Pixels of any layout and labels of any kind, with names for messages."""
+    """Pixels of any layout and labels of any kind, with names for messages; the files, where each image has one."""
 
     name: str
     x: np.ndarray
     label_name: str = ""
     y: np.ndarray | None = None
+    files: Sequence[Path] = ()
 
 
 class Found(NamedTuple):
@@ -57,7 +58,7 @@ def found(source: Any, labels: Any, image_shape: ImageShape | None, background: 
     if path.is_dir():
         if pairs := idx.find(path):
             return Found(_of_idx(pairs), None, ink=True)
-        return Found(_of_pictures(path, image_shape, background), None, ink=False)
+        return Found(of_pictures(path, image_shape, background), None, ink=False)
     if idx.NAME.fullmatch(path.name):
         return Found(_of_idx(idx.find(path)), None, ink=True)
     if path.suffix.lower() == ".npy":
@@ -84,14 +85,15 @@ def _of_idx(pairs: Sequence[idx.Pair]) -> list[Part]:
     ]
 
 
-def _of_pictures(folder: Path, image_shape: ImageShape | None, background: str | None) -> list[Part]:
+def of_pictures(folder: Path, image_shape: ImageShape | None, background: str | None) -> list[Part]:
+    """Return the parts of a folder of pictures, or one picture."""
     found = picture_files.find(folder)
     shape = picture_files.common_shape([picture for part in found for picture in part], image_shape)
     parts = []
     for part in found:
         y = None if part[0].label is None else np.array([picture.label for picture in part])
         x = picture_files.read(part, shape, background).reshape(-1, *shape)
-        parts.append(Part(str(folder), x, str(folder), y))
+        parts.append(Part(str(folder), x, str(folder), y, [picture.path for picture in part]))
     return parts
 
 
