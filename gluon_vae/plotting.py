@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from . import checks
 from .sheets import checked_images, draw_ink, image_grid, plot_images, plot_reconstructions, show_sheet
@@ -120,7 +120,7 @@ def plot_latent(
     if mu.shape[1] != 2:
         raise ValueError(f"mu must be 2-D codes of shape (n, 2), got {mu.shape}; a scatter needs n_latent = 2")
     labels = checks.labels("labels", labels, len(mu))
-    points = norm.cdf(mu) if uniform else mu
+    points = ndtr(mu) if uniform else mu
     size = float(np.clip(12_000 / len(points), 3, 20))
     colors = np.array(DIGIT_COLORS)[labels]
     # In a vector picture every point is a shape; many are kept as pixels.
