@@ -4,9 +4,9 @@ MXNet was released for NumPy 1.23 and Python 3.11. Its import asks NumPy for nam
 (``np.bool`` since 1.24, more since 2.0), and Python for ``distutils`` (gone since 3.12). Everything
 that is supplied is taken away again, except ``numpy.bool``, which MXNet also asks for later.
 
-What it need not have at once is kept from it, which halves the time until the package is there: ``LATER`` is what
-a few functions of MXNet look into when they are called, and of scikit-learn MXNet takes no more than a base class for
-``mx.model.FeedForward``, which does without.
+What it need not have at once is kept from it, which takes a third off the time until the package is there: into
+``LATER`` a few functions of MXNet look when they are called, and of scikit-learn it takes no more than a base class
+for ``mx.model.FeedForward``, which does without.
 """
 
 import os

@@ -217,7 +217,8 @@ LEFT = 'mkfifo pipe; (read first) < pipe & "$@" > pipe 2>&1'
 def test_a_run_that_nobody_listens_to_writes_its_files_and_ends_well(line, workers, tmp_path):
     command = ["sh", "-c", line, "sh", sys.executable, "-m", "gluon_vae", *QUICK, "--out", "out"]
     command += ["--workers", str(workers)]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=600)
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}  # to compile takes longer than to train
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=600)
     assert (result.returncode, result.stderr) == (0, b"")
     assert {path.name for path in (tmp_path / "out").iterdir()} == WRITTEN
     assert gluon_vae.load(tmp_path / "out" / "checkpoint").n_latent == 2
