@@ -15,7 +15,7 @@ Array = nd.NDArray | sym.Symbol  # what a model computes on: arrays in a call, s
 
 BATCH_SIZE = 1000  # images per call where nothing is trained, if they fit
 BUDGET = 512 << 20  # bytes that a call may keep, more or less: all that is computed on the way, in float32
-SMALL = 1 << 16  # numbers, fewer than MXNet ever copies in parallel (``openmp``)
+SMALL = 1 << 16  # numbers, fewer than MXNet by itself copies in parallel (``openmp``)
 
 
 def all_parameters(net: Block) -> list[Parameter]:
