@@ -21,6 +21,7 @@ import numpy as np
 from record import Record
 
 import gluon_vae
+from gluon_vae import latent
 from gluon_vae.sample_quality import sample_quality
 from gluon_vae.training import INITIALIZER, History
 
@@ -133,7 +134,7 @@ def train(net: HybridBlock, setting: Setting, seed: int, x: np.ndarray, x_test: 
 
 def posterior(net: HybridBlock, x: np.ndarray) -> gap.Gaussians:
     """Return the encoder's answers."""
-    mean, log_var = np.split(net.encoder(nd.array(x)).asnumpy().astype(float), 2, axis=1)
+    mean, log_var = latent.posterior(net, x)
     return gap.Gaussians.diagonal(mean, np.exp(0.5 * log_var))
 
 

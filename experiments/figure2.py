@@ -29,6 +29,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 import gluon_vae
+from gluon_vae import latent
 from gluon_vae.data import Mnist
 from gluon_vae.sample_quality import features, frechet_distance, precision_recall
 
@@ -66,7 +67,7 @@ def small(data: Mnist, n_images: int) -> Mnist:
 
 def posterior(net: HybridBlock, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and variance of q(z|x), (n, n_latent) each."""
-    mu, log_var = np.split(net.encoder(nd.array(x)).asnumpy().astype(float), 2, axis=1)
+    mu, log_var = latent.posterior(net, x)
     return mu, np.exp(log_var)
 
 

@@ -140,8 +140,9 @@ def judge(pictures: np.ndarray, real: np.ndarray) -> dict[str, Any]:
 def log_likelihood(net: HybridBlock, x: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Return log p(x|z) of all images, (n, n_output), at all codes, (m, n_latent): (m, n) nats."""
     logits = net.decoder.logits(nd.array(z))
-    log_partition = nd.Activation(logits, "softrelu").sum(axis=1, keepdims=True)
-    return logits.asnumpy() @ x.T - log_partition.asnumpy()
+    # NumPy's sum takes a tenth of the time of MXNet's, which takes longer than the decoder.
+    log_partition = nd.Activation(logits, "softrelu").asnumpy().sum(axis=1, keepdims=True)
+    return logits.asnumpy() @ x.T - log_partition
 
 
 def log_evidence(

@@ -9,22 +9,32 @@ import numpy as np
 
 import mxnet as mx
 from mxnet import nd, sym
-from mxnet.gluon import Block
+from mxnet.gluon import Block, Parameter
 
 Array = nd.NDArray | sym.Symbol  # what a model computes on: arrays in a call, symbols while it is traced
 
 BATCH_SIZE = 1000  # images per call where nothing is trained, if they fit
 BUDGET = 512 << 20  # bytes that a call may keep, more or less: all that is computed on the way, in float32
+SMALL = 1 << 16  # numbers, fewer than MXNet by itself copies in parallel (``openmp``)
+
+
+def all_parameters(net: Block) -> list[Parameter]:
+    """Return all parameters of a block.
+
+    ``collect_params`` also searches the lists in every block for blocks that were not registered, which takes half
+    the time of a call on a few images.
+    """
+    return list((net._collect_params_with_prefix() or net.collect_params()).values())
 
 
 def device_of(net: Block) -> mx.Context:
     """Return where a model's parameters are: the first place, if there are several."""
-    return next(iter(net.collect_params().values())).list_ctx()[0]
+    return all_parameters(net)[0].list_ctx()[0]
 
 
 def dtype_of(net: Block) -> np.dtype:
     """Return what a model computes in: the dtype of its first parameter."""
-    return np.dtype(next(iter(net.collect_params().values())).dtype)
+    return np.dtype(all_parameters(net)[0].dtype)
 
 
 def to_device(net: Block, *arrays: np.ndarray | nd.NDArray) -> tuple[nd.NDArray, ...]:
@@ -44,13 +54,14 @@ def to_device(net: Block, *arrays: np.ndarray | nd.NDArray) -> tuple[nd.NDArray,
 
 
 def to_numpy(array: np.ndarray | nd.NDArray) -> np.ndarray:
-    """Return an array as NumPy's: what is not on this side is copied, by the thread that computes.
+    """Return an array as NumPy's: what is not on this side is copied, if it is large by the thread that computes.
 
-    ``asnumpy`` would have the caller's thread copy, with what follows from that (``openmp``).
+    ``asnumpy`` has the caller's thread copy, which takes a tenth of the time for a small one, and of a large one has
+    the consequences that ``openmp`` tells of.
     """
     if isinstance(array, np.ndarray):
         return array
-    if 0 in (array.ndim, array.size):  # for which MXNet has no copying
+    if array.size < SMALL:
         return array.asnumpy()
     result = np.empty(array.shape, array.dtype)
     shared = nd.from_numpy(result.view())  # the view is made read-only, not the result
@@ -109,6 +120,8 @@ def in_batches(function: Callable[..., nd.NDArray], *inputs: nd.NDArray, cost_of
     ``cost_of`` is the block that the function calls, where the function is none itself.
     """
     size = rows_per_call(cost_of or function, inputs)
+    if len(inputs[0]) <= size:
+        return to_numpy(function(*inputs))
     outputs = [function(*batch) for batch in batches(inputs, size)]  # queued, not waited for
     result = np.empty((len(inputs[0]), *outputs[0].shape[1:]), outputs[0].dtype)
     # Queued as well: each part is copied once, as soon as it is computed.

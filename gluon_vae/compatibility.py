@@ -3,14 +3,21 @@
 MXNet was released for NumPy 1.23 and Python 3.11. Its import asks NumPy for names that are gone since
 (``np.bool`` since 1.24, more since 2.0), and Python for ``distutils`` (gone since 3.12). Everything
 that is supplied is taken away again, except ``numpy.bool``, which MXNet also asks for later.
+
+What it need not have at once is kept from it, which takes a third off the time until the package is there: into
+``LATER`` a few functions of MXNet look when they are called, and of scikit-learn it takes no more than a base class
+for ``mx.model.FeedForward``, which does without.
 """
 
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from packaging.version import Version
@@ -38,6 +45,7 @@ DROPPED = {
     "NZERO": -0.0,
     **dict.fromkeys(["mirr", "npv", "pmt", "ppmt", "pv", "rate"], _gone),
 }
+LATER = ("scipy.stats", "onnx")
 INSTALL = Path(__file__).with_name("install_mxnet.py")
 
 
@@ -61,7 +69,7 @@ def import_mxnet() -> None:
         except ValueError as error:
             raise ImportError(str(error)) from None
     try:
-        with _names_that_numpy_dropped(), _distutils():
+        with _names_that_numpy_dropped(), _distutils(), _without("sklearn"), _later():
             import mxnet  # noqa: F401
         openmp.check(sys.modules["mxnet.base"]._LIB)
     except ModuleNotFoundError as error:
@@ -103,3 +111,40 @@ def _distutils() -> Iterator[None]:
         for name in names:
             del sys.modules[name]
         sys.modules.update(before)
+
+
+@contextmanager
+def _without(package: str) -> Iterator[None]:
+    """Let a package that has not been imported yet seem not to be installed."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # by which Python says that it is not there
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
+class _Later(ModuleType):
+    """What stands for a module until something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what the import system asks of any module
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(import_module(self.__name__), name)
+
+
+@contextmanager
+def _later() -> Iterator[None]:
+    """Put off the import of what is installed and has not been imported yet."""
+    stand_ins = {name: _Later(name) for name in LATER if name not in sys.modules and find_spec(name)}
+    sys.modules.update(stand_ins)
+    try:
+        yield
+    finally:
+        for name, stand_in in stand_ins.items():
+            if sys.modules.get(name) is stand_in:
+                del sys.modules[name]

@@ -13,7 +13,7 @@ from mxnet import autograd, nd
 from mxnet.gluon import Block, HybridBlock
 
 from . import checks
-from .arrays import is_finite, to_device, to_numpy
+from .arrays import all_parameters, is_finite, to_device, to_numpy
 
 TERMS = ("loss", "nll", "kl", "penalty")
 
@@ -87,7 +87,7 @@ def terms(net: Block, loss: nd.NDArray) -> dict[str, nd.NDArray]:
 def is_initialized(net: Block) -> bool:
     """Tell whether every parameter has values, or will have at the first call."""
     try:
-        for parameter in net.collect_params().values():
+        for parameter in all_parameters(net):
             parameter.list_ctx()
     except RuntimeError:
         return False

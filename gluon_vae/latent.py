@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri  # norm.cdf and norm.ppf; scipy.stats takes half a second to import
 
 from mxnet import nd
 from mxnet.gluon import HybridBlock
@@ -272,10 +272,10 @@ def latent_grid(n: int = 20, n_sigma: float | None = None) -> tuple[np.ndarray, 
     # One half, and its mirror image: near 1, probabilities are too coarse.
     i = np.arange(n // 2)
     if n_sigma is None:
-        lower = norm.ppf((i + 0.5) / n)
+        lower = ndtri((i + 0.5) / n)
     elif n_sigma <= MAX_SIGMA:
-        tail = norm.cdf(-n_sigma)
-        lower = norm.ppf(tail + (1 - 2 * tail) * i / max(1, n - 1))
+        tail = ndtr(-n_sigma)
+        lower = ndtri(tail + (1 - 2 * tail) * i / max(1, n - 1))
     else:
         raise ValueError(
             f"n_sigma must be at most {MAX_SIGMA}, beyond which a float64 has no probability, got {n_sigma}"

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from . import checks
 from .palette import class_colors, class_markers
@@ -62,7 +62,7 @@ def plot_latent(
     if mu.shape[1] != 2:
         raise ValueError(f"mu must be 2-D codes of shape (n, 2), got {mu.shape}; a scatter needs n_latent = 2")
     names = None if labels is None else _names(labels, class_names)
-    points = norm.cdf(mu) if uniform else mu
+    points = ndtr(mu) if uniform else mu
     low, high = (np.zeros(2), np.ones(2)) if uniform else (points.min(axis=0), points.max(axis=0))
     if names is None:
         _scatter(points, class_colors(1)[0], "o", len(points), ax)

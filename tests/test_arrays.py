@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import gluon_vae
+from gluon_vae import arrays
 
 import mxnet as mx
 from mxnet import nd
@@ -21,6 +22,19 @@ def net(request):
     if request.param:
         net.hybridize(static_alloc=True, static_shape=True)
     return net
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (2, 3), (2, arrays.SMALL)], ids=str)
+def test_what_comes_back_is_the_same_and_a_copy(shape, dtype):
+    values = np.random.default_rng(0).integers(-9, 9, shape).astype(dtype)
+    array = nd.array(values, dtype=dtype)
+    back = arrays.to_numpy(array)
+    assert back.dtype == dtype
+    np.testing.assert_array_equal(back, array.asnumpy())
+    if values.size:
+        back += 1
+        np.testing.assert_array_equal(arrays.to_numpy(array), back - 1)
 
 
 @pytest.mark.parametrize("place", PLACES, ids=str)

