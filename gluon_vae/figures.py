@@ -16,6 +16,7 @@ from mxnet.gluon import HybridBlock
 
 from . import plotting
 from .latent import encode, generate, latent_grid, prior_draws, reconstruct
+from .planes import legend_columns
 from .storage import replacing
 
 Draw = Callable[[Axes], Any]
@@ -83,14 +84,15 @@ def latent_planes(net: HybridBlock, mu: np.ndarray, data: Data) -> tuple[Size, l
     Those are the test images' posterior means, as they are and through ``norm.cdf``, or an autoencoder's codes.
     """
     planes: list[dict[str, Any]] = [{"title": "Codes"}]
-    if hasattr(net, "nll_given"):
+    if is_vae := hasattr(net, "nll_given"):
         planes = [{"uniform": False}, {"uniform": True}]
-        if data.y_test is not None and data.class_names is not None and len(data.class_names) > 10:
-            planes[0]["legend"] = False  # which would leave the planes no room
-    draw: list[Draw] = [
-        partial(plotting.plot_latent, mu, data.y_test, class_names=data.class_names, **options) for options in planes
-    ]
-    return (12.5 if len(draw) > 1 else 6.5, 5.6), draw
+    width = 12.5 if is_vae else 6.5
+    if data.class_names is not None and len(data.class_names) > 10:
+        planes[0]["legend"] = not is_vae  # one is large enough
+        column = 0.6 if max(map(len, data.class_names)) < 4 else 1.2
+        width += (legend_columns(len(data.class_names)) - 1) * column
+    scatter = partial(plotting.plot_latent, mu, data.y_test, class_names=data.class_names)
+    return (width, 5.6), [partial(scatter, **options) for options in planes]
 
 
 def save_figures(
@@ -140,9 +142,18 @@ def save_figures(
         z, y = prior_draws(100, net.n_latent, seed), None
         if n_classes is not None:
             z, y = np.repeat(z[:10], n_classes, axis=0), np.tile(np.arange(n_classes), 10)
-        size = sheet_size(n_classes or 10, 10, 0.6, 0.4, data.image_shape)
+        title, columns = _arrangement(n_classes, data)
+        above = 0.4 + (0.3 + 0.08 * max(map(len, columns)) if columns else 0)
+        size = sheet_size(n_classes or 10, 10, 0.6, above, data.image_shape)
         samples = generate(net, z, y)
-        picture("samples.png", size, lambda ax: _draw_samples(samples, n_classes, data, looks, ax))
+
+        def draw_samples(ax: Axes) -> None:
+            options = looks | {"n_columns": n_classes, "column_labels": columns}
+            plotting.plot_images(samples, ax, title=title, **options)
+            if columns and max(map(len, columns)) > 2:
+                ax.tick_params(axis="x", labelrotation=90)
+
+        picture("samples.png", size, draw_samples)
     if "latent.png" in wanted:
         size, draw = latent_planes(net, encode(net, data.x_test, y_test), data)
         picture("latent.png", size, *draw)
@@ -156,26 +167,24 @@ def save_figures(
 def sheet_size(
     n_columns: int, n_rows: int, tile: float, above: float, image_shape: tuple[int, int, int]
 ) -> tuple[float, float]:
-    """Return the size in inches of a sheet of images, ``tile`` the width of one unless it has more pixels than that.
+    """Return the size in inches of a sheet of images, with ``above`` more of height.
 
-    As wide as ten would be at least, for the title; with ``above`` more of height.
+    The longer side of an image is ``tile``, or as many dots as it has pixels. For the title, a sheet is as wide as
+    ten square ones at least.
     """
     _, height, width = image_shape
-    tile = max(tile, width / DPI)
-    sides = max(10, n_columns) * tile, n_rows * tile * height / width
+    longer = max(height, width)
+    tile = max(tile, longer / DPI)
+    sides = tile * max(10, n_columns * width / longer), tile * n_rows * height / longer
     shrink = min(1, MOST_INCHES / max(sides))
     return sides[0] * shrink, sides[1] * shrink + above
 
 
-def _draw_samples(samples: np.ndarray, n_classes: int | None, data: Data, looks: dict[str, Any], ax: Axes) -> None:
-    """Draw decoded draws from the prior; of a conditional model say which column is which class."""
-    title, columns = "Prior samples", None
-    if n_classes is not None:
-        classes = [str(label) for label in range(n_classes)]
-        are_digits = classes == list(data.class_names or ())
-        title = f"One draw from the prior to a row, one {'digit' if are_digits else 'class'} to a column"
-        if not are_digits:  # digits need not be told what they are
-            columns = list(data.class_names or classes)
-    plotting.plot_images(samples, ax, title=title, n_columns=n_classes, column_labels=columns, **looks)
-    if columns is not None and max(map(len, columns)) > 2:
-        ax.tick_params(axis="x", labelrotation=90)
+def _arrangement(n_classes: int | None, data: Data) -> tuple[str, list[str] | None]:
+    """Return the title of a sheet of samples, and what is to be said above its columns."""
+    if n_classes is None:
+        return "Prior samples", None
+    numbers = list(map(str, range(n_classes)))
+    classes = list(data.class_names or numbers)
+    title = f"One draw from the prior to a row, one {'digit' if numbers == classes else 'class'} to a column"
+    return title, None if numbers == classes else classes  # digits say themselves which they are

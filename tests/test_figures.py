@@ -135,6 +135,13 @@ def test_images_without_labels_are_drawn_in_one_colour(tmp_path, drawn):
     assert grid.images[0].get_array().shape == (20 * 8, 20 * 12, 3)
 
 
+def test_grey_light_is_drawn_as_light(tmp_path, drawn):
+    light = SimpleNamespace(**vars(NAMED) | {"image_shape": (1, 16, 18), "y_test": None, "class_names": None})
+    figures.save_figures(tmp_path, make("vae", n_output=288, n_latent=2), light, HISTORY)
+    maps = [image.get_cmap().name for _, ax in drawn for image in ax.images]
+    assert maps == ["gray"] * 3
+
+
 def test_many_classes_have_a_legend_once(tmp_path, drawn):
     names = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     shown = {"image_shape": (1, 8, 8), "class_names": names, "ink": True}
