@@ -167,7 +167,7 @@ def _score(parser: argparse.ArgumentParser) -> None:
     option(
         "--invert", action="store_true", help="judge 1 - x: of dark ink on white paper, where the model has 1 as ink"
     )
-    option("--share", type=float, default=0.05, metavar="S", help="of ordinary images that may be above (default: 0.05)")
+    option("--share", type=float, default=0.05, metavar="S", help="of ordinary images above at most (default: 0.05)")
     option("--n-samples", type=int, default=100, metavar="K", help="draws of z per image (default: 100)")
     _seed(parser, "fixes the halves and the draws of z")
 
