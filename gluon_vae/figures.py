@@ -16,7 +16,11 @@ from mxnet.gluon import HybridBlock
 
 from . import plotting
 from .latent import encode, generate, latent_grid, prior_draws, reconstruct
+from .planes import legend_columns
 from .storage import replacing
+
+Draw = Callable[[Axes], Any]
+Size = tuple[float, float]  # inches
 
 DPI = 120
 MOST_INCHES = 24  # of a picture's side, however many classes or pixels there are
@@ -59,6 +63,38 @@ def names(net: HybridBlock) -> list[str]:
     return [name for name, yes in zip(NAMES, there_is) if yes]
 
 
+def save_picture(path: Path, size: Size, *draw: Draw) -> None:
+    """Draw axes beside each other, each by a function of its own, and write them to a PNG file.
+
+    Whatever a matplotlibrc asks for: what a run draws has its own looks.
+    """
+    from matplotlib import style  # here, since it reads many files and only drawing needs it
+
+    with style.context("default"):
+        fig = Figure(figsize=size, layout="constrained")
+        for ax, function in zip(fig.subplots(1, len(draw), squeeze=False).flat, draw):
+            function(ax)
+        with replacing(path) as temporary:
+            fig.savefig(temporary, dpi=DPI)
+
+
+def latent_planes(net: HybridBlock, mu: np.ndarray, data: Data) -> tuple[Size, list[Draw]]:
+    """Return the size of a picture of a 2-D latent, and what draws its axes.
+
+    Those are the test images' posterior means, as they are and through ``norm.cdf``, or an autoencoder's codes.
+    """
+    planes: list[dict[str, Any]] = [{"title": "Codes"}]
+    if is_vae := hasattr(net, "nll_given"):
+        planes = [{"uniform": False}, {"uniform": True}]
+    width = 12.5 if is_vae else 6.5
+    if data.class_names is not None and len(data.class_names) > 10:
+        planes[0]["legend"] = not is_vae  # one is large enough
+        column = 0.6 if max(map(len, data.class_names)) < 4 else 1.2
+        width += (legend_columns(len(data.class_names)) - 1) * column
+    scatter = partial(plotting.plot_latent, mu, data.y_test, class_names=data.class_names)
+    return (width, 5.6), [partial(scatter, **options) for options in planes]
+
+
 def save_figures(
     folder: str | os.PathLike[str], net: HybridBlock, data: Data, history: dict[str, list[float]], *, seed: int = 0
 ) -> list[Path]:
@@ -88,78 +124,67 @@ def save_figures(
     list of pathlib.Path
         The files, in the order above.
     """
-    from matplotlib import style  # here, since it reads many files and only drawing needs it
-
     folder, wanted = Path(folder), names(net)
     is_vae, n_classes = "elbo.png" in wanted, net.n_classes
     y_test = None if n_classes is None else data.y_test
 
-    def picture(name: str, size: tuple[float, float], *draw: Callable[[Axes], Any]) -> None:
-        with style.context("default"):  # whatever else a matplotlibrc asks for: a run has its own looks
-            fig = Figure(figsize=size, layout="constrained")
-            for ax, function in zip(fig.subplots(1, len(draw), squeeze=False).flat, draw):
-                function(ax)
-            with replacing(folder / name) as temporary:
-                fig.savefig(temporary, dpi=DPI)
+    def picture(name: str, size: Size, *draw: Draw) -> None:
+        save_picture(folder / name, size, *draw)
 
     term = "elbo" if is_vae else "loss"
     looks: dict[str, Any] = {"image_shape": data.image_shape, "ink": data.ink}
     picture(f"{term}.png", (7, 4.5), lambda ax: plotting.plot_history(history, ax, term=term))
     some = data.x_test[:10]
     output = reconstruct(net, some, None if y_test is None else y_test[:10])
-    size = _size(10, 2, 0.9, 0.5, data.image_shape)
+    size = sheet_size(10, 2, 0.9, 0.5, data.image_shape)
     picture("reconstructions.png", size, lambda ax: plotting.plot_reconstructions(some, output, ax, **looks))
     if "samples.png" in wanted:
         z, y = prior_draws(100, net.n_latent, seed), None
         if n_classes is not None:
             z, y = np.repeat(z[:10], n_classes, axis=0), np.tile(np.arange(n_classes), 10)
-        size = _size(n_classes or 10, 10, 0.6, 0.4, data.image_shape)
+        title, columns = _arrangement(n_classes, data)
+        above = 0.4 + (0.3 + 0.08 * max(map(len, columns)) if columns else 0)
+        size = sheet_size(n_classes or 10, 10, 0.6, above, data.image_shape)
         samples = generate(net, z, y)
-        picture("samples.png", size, lambda ax: _draw_samples(samples, n_classes, data, looks, ax))
+
+        def draw_samples(ax: Axes) -> None:
+            options = looks | {"n_columns": n_classes, "column_labels": columns}
+            plotting.plot_images(samples, ax, title=title, **options)
+            if columns and max(map(len, columns)) > 2:
+                ax.tick_params(axis="x", labelrotation=90)
+
+        picture("samples.png", size, draw_samples)
     if "latent.png" in wanted:
-        mu = encode(net, data.x_test, y_test)
-        if is_vae:
-            planes: list[dict[str, Any]] = [{"uniform": False}, {"uniform": True}]
-        else:
-            planes = [{"title": "Codes"}]
-        many = data.y_test is not None and data.class_names is not None and len(data.class_names) > 10
-        if many and is_vae:
-            planes[0]["legend"] = False  # which would leave the planes no room
-        draw = [
-            partial(plotting.plot_latent, mu, data.y_test, class_names=data.class_names, **options)
-            for options in planes
-        ]
-        picture("latent.png", (12.5 if is_vae else 6.5, 5.6), *draw)
+        size, draw = latent_planes(net, encode(net, data.x_test, y_test), data)
+        picture("latent.png", size, *draw)
     if "latent_grid.png" in wanted:
         nodes, ticks = latent_grid(20, n_sigma=3)
-        images, size = generate(net, nodes), _size(20, 20, 0.37, 0.2, data.image_shape)
+        images, size = generate(net, nodes), sheet_size(20, 20, 0.37, 0.2, data.image_shape)
         picture("latent_grid.png", size, lambda ax: plotting.plot_latent_grid(images, ticks, ax, **looks))
     return [folder / name for name in wanted]
 
 
-def _size(
+def sheet_size(
     n_columns: int, n_rows: int, tile: float, above: float, image_shape: tuple[int, int, int]
 ) -> tuple[float, float]:
-    """Return the size in inches of a sheet of images, ``tile`` the width of one unless it has more pixels than that.
+    """Return the size in inches of a sheet of images, with ``above`` more of height.
 
-    As wide as ten would be at least, for the title; with ``above`` more of height.
+    The longer side of an image is ``tile``, or as many dots as it has pixels. For the title, a sheet is as wide as
+    ten square ones at least.
     """
     _, height, width = image_shape
-    tile = max(tile, width / DPI)
-    sides = max(10, n_columns) * tile, n_rows * tile * height / width
+    longer = max(height, width)
+    tile = max(tile, longer / DPI)
+    sides = tile * max(10, n_columns * width / longer), tile * n_rows * height / longer
     shrink = min(1, MOST_INCHES / max(sides))
     return sides[0] * shrink, sides[1] * shrink + above
 
 
-def _draw_samples(samples: np.ndarray, n_classes: int | None, data: Data, looks: dict[str, Any], ax: Axes) -> None:
-    """Draw decoded draws from the prior; of a conditional model say which column is which class."""
-    title, columns = "Prior samples", None
-    if n_classes is not None:
-        classes = [str(label) for label in range(n_classes)]
-        are_digits = classes == list(data.class_names or ())
-        title = f"One draw from the prior to a row, one {'digit' if are_digits else 'class'} to a column"
-        if not are_digits:  # digits need not be told what they are
-            columns = list(data.class_names or classes)
-    plotting.plot_images(samples, ax, title=title, n_columns=n_classes, column_labels=columns, **looks)
-    if columns is not None and max(map(len, columns)) > 2:
-        ax.tick_params(axis="x", labelrotation=90)
+def _arrangement(n_classes: int | None, data: Data) -> tuple[str, list[str] | None]:
+    """Return the title of a sheet of samples, and what is to be said above its columns."""
+    if n_classes is None:
+        return "Prior samples", None
+    numbers = list(map(str, range(n_classes)))
+    classes = list(data.class_names or numbers)
+    title = f"One draw from the prior to a row, one {'digit' if numbers == classes else 'class'} to a column"
+    return title, None if numbers == classes else classes  # digits say themselves which they are

@@ -19,7 +19,7 @@ from .sheets import checked_images, draw_ink, image_grid
 
 MAX_SHAPES = 500
 MANY = 10  # classes: with more, names are smaller, and the legend too
-LEGEND_ROWS = 20
+LEGEND_ROWS = 25
 MOST_CLASSES = 1000  # without names: higher labels count something else
 LONGEST_NAME, LONGEST_ENTRY = 3, 14  # characters: on the plane, and in the legend
 
@@ -127,9 +127,15 @@ def _add_legend(classes: np.ndarray, names: list[str], ax: Axes) -> None:
     dots = [Line2D([], [], marker=markers[i], ls="", ms=7, mew=0, color=colors[i]) for i in classes]
     entries = [_shortened(names[i]) if _are_short(names) else f"{i}  {_shortened(names[i])}" for i in classes]
     title = "digit" if set(names) <= set("0123456789") else "class"
-    many = {} if len(classes) <= MANY else {"fontsize": "small" if len(classes) <= 3 * LEGEND_ROWS else "x-small"}
-    many |= {"ncols": math.ceil(len(classes) / LEGEND_ROWS)}
-    ax.legend(dots, entries, title=title, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, **many)
+    looks: dict[str, Any] = {"ncols": legend_columns(len(classes))}
+    if len(classes) > MANY:
+        looks |= {"fontsize": "small" if len(classes) < 60 else "x-small", "handlelength": 1, "columnspacing": 1}
+    ax.legend(dots, entries, title=title, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, **looks)
+
+
+def legend_columns(n: int) -> int:
+    """Return how many columns the legend of so many classes has."""
+    return math.ceil(n / LEGEND_ROWS)
 
 
 def _are_short(names: list[str]) -> bool:

@@ -103,8 +103,10 @@ def _hint(name: str, shape: tuple[int, ...]) -> str:
     """Return what makes pictures of images whose channels are in another place, or one too many."""
     if len(shape) != 4:
         return ""
+    if shape[3] in checks.CHANNELS:
+        return f": channels come first, {name}.transpose(0, 3, 1, 2)"
     if shape[1] == 4:
         return f": leave the alpha channel out, {name}[:, :3]"
     if shape[3] == 4:
         return f": leave the alpha channel out, and the others come first, {name}[..., :3].transpose(0, 3, 1, 2)"
-    return f": channels come first, {name}.transpose(0, 3, 1, 2)" if shape[3] in checks.CHANNELS else ""
+    return ""

@@ -135,6 +135,13 @@ def test_images_without_labels_are_drawn_in_one_colour(tmp_path, drawn):
     assert grid.images[0].get_array().shape == (20 * 8, 20 * 12, 3)
 
 
+def test_grey_light_is_drawn_as_light(tmp_path, drawn):
+    light = SimpleNamespace(**vars(NAMED) | {"image_shape": (1, 16, 18), "y_test": None, "class_names": None})
+    figures.save_figures(tmp_path, make("vae", n_output=288, n_latent=2), light, HISTORY)
+    maps = [image.get_cmap().name for _, ax in drawn for image in ax.images]
+    assert maps == ["gray"] * 3
+
+
 def test_many_classes_have_a_legend_once(tmp_path, drawn):
     names = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     shown = {"image_shape": (1, 8, 8), "class_names": names, "ink": True}
@@ -148,9 +155,9 @@ def test_many_classes_have_a_legend_once(tmp_path, drawn):
 def test_the_sheets_of_digits_are_as_large_as_ever_and_no_sheet_is_larger_than_a_poster(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "DPI", 120)
     digits = (1, 28, 28)
-    assert figures._size(10, 10, 0.6, 0.4, digits) == (6, 6.4)
-    assert figures._size(10, 2, 0.9, 0.5, digits) == (9, 2.3)
-    assert figures._size(20, 20, 0.37, 0.2, digits) == pytest.approx((7.4, 7.6))
-    assert figures._size(10, 10, 0.6, 0.4, (3, 128, 128)) == pytest.approx((128 / 12, 128 / 12 + 0.4))
-    assert figures._size(100, 10, 0.6, 0.4, digits) == pytest.approx((24, 2.8))
-    assert max(figures._size(20, 20, 0.37, 0.2, (1, 512, 64))) == pytest.approx(24.2)
+    assert figures.sheet_size(10, 10, 0.6, 0.4, digits) == (6, 6.4)
+    assert figures.sheet_size(10, 2, 0.9, 0.5, digits) == (9, 2.3)
+    assert figures.sheet_size(20, 20, 0.37, 0.2, digits) == pytest.approx((7.4, 7.6))
+    assert figures.sheet_size(10, 10, 0.6, 0.4, (3, 128, 128)) == pytest.approx((128 / 12, 128 / 12 + 0.4))
+    assert figures.sheet_size(100, 10, 0.6, 0.4, digits) == pytest.approx((24, 2.8))
+    assert max(figures.sheet_size(20, 20, 0.37, 0.2, (1, 512, 64))) == pytest.approx(24.2)
