@@ -35,7 +35,7 @@ __all__ = [
 
 TRAIN_COLOR, TEST_COLOR = "#3f90da", "#e76300"
 # Of a histogram of scores: bars, and how many widths of the first group are shown on either side of it.
-N_BINS, REACH = 50, 2
+N_BINS, REACH = 50, 1
 
 
 def use_course_style() -> None:

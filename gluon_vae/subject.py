@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock
@@ -98,8 +99,15 @@ class Subject(NamedTuple):
     def sheet(self, images: np.ndarray, n_columns: int, title: str, **settings: Any) -> tuple[Size, Draw]:
         """Return the size of a sheet of images, and what draws it (``plotting.plot_images``)."""
         settings |= {"title": title, "n_columns": n_columns, "image_shape": self.shape, "ink": self.ink}
-        size = sheet_size(n_columns, math.ceil(len(images) / n_columns), 0.6, 0.5, self.shape)
-        return size, lambda ax: plotting.plot_images(images, ax, **settings)
+        longest = max(map(len, settings.get("column_labels") or ("",)))
+        size = sheet_size(n_columns, math.ceil(len(images) / n_columns), 0.6, 0.5 + 0.08 * longest, self.shape)
+
+        def draw(ax: Axes) -> None:
+            plotting.plot_images(images, ax, **settings)
+            if longest > 2:  # names would run into each other
+                ax.tick_params(axis="x", labelrotation=90)
+
+        return size, draw
 
 
 def load(args: argparse.Namespace, device: mx.Context, load_data: Loader) -> Subject:

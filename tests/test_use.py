@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -228,7 +229,7 @@ def test_images_to_be_judged_are_flagged_by_name(main, folder, tmp_path):
     of_array = main("gaussian", "score", "--scored", "data.npz").arrays
     assert len(of_array["scored_names"]) == 110
     assert of_array["scored_names"][[0, 60]].tolist() == ["train[0]", "test[0]"]
-    np.testing.assert_allclose(of_array["scored_neg_elbo"][60:], of_array["neg_elbo"], rtol=0.05)
+    assert np.corrcoef(of_array["scored_neg_elbo"][60:], of_array["neg_elbo"])[0, 1] > 0.9  # but for the draws of z
 
 
 def test_a_reconstructions_loss_is_said_to_be_no_likelihood(main):
@@ -362,7 +363,8 @@ def test_a_failure_leaves_what_was_there(main, tmp_path, monkeypatch):
     assert main("vae", "generate", "--n", 4).code == 0
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def full(*args, **kwargs):
+    def full(path, **arrays):
+        Path(path).write_bytes(b"half of it")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(use.np, "savez", full)
