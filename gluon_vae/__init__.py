@@ -37,7 +37,7 @@ from .data import binarize, load_mnist
 from .divergences import kl_diagonal_gaussian, kl_gaussian
 from .evaluation import active_units, elbo, kl_per_dimension, log_likelihood
 from .export import export_onnx
-from .images import Images, load_images
+from .images import load_images
 from .interpolation import interpolate
 from .latent import encode, generate, latent_grid, pixel_variance, posterior_draws, prior_draws, reconstruct
 from .scoring import anomaly_threshold, score
@@ -52,7 +52,6 @@ __all__ = [
     "ConditionalVAE",
     "ConvVAE",
     "DenoisingAutoencoder",
-    "Images",
     "SemiSupervisedVAE",
     "SparseAutoencoder",
     "active_units",

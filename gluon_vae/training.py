@@ -108,7 +108,7 @@ def fit(
             probability, anew at every step. ``x_test`` stays as it is given: binarize it once.
         rate_warmup : int = 0
             Epochs over which the step size rises, in proportion to the steps done, to what it would be without. A
-            large first step can switch latent dimensions off for good: see chapter 15.
+            large first step can switch latent dimensions off for good.
         kl_warmup : int = 0
             Epochs over which the weight of the KL rises from 0 to the model's own ``beta``, in proportion to the
             steps done (Bowman et al. 2016, arXiv 1511.06349). Losses are reported with ``beta`` throughout.

@@ -9,9 +9,8 @@ from conftest import refused
 from hypothesis import given
 from hypothesis import strategies as st
 
-import gluon_vae
 from gluon_vae import data, load_images, pixels
-from gluon_vae.images import describe
+from gluon_vae.images import Images, describe
 
 RNG = np.random.default_rng(0)
 
@@ -262,7 +261,7 @@ def test_what_was_found_is_a_line(sample):
 
 def test_mnist_is_known_by_the_checksums_of_every_part(sample, monkeypatch):
     few = sample._replace(x_train=sample.x_train[:50], y_train=sample.y_train[:50])
-    images = gluon_vae.Images(*few, few.image_shape, few.class_names, few.ink)
+    images = Images(*few, few.image_shape, few.class_names, few.ink)
     files = {key: data._File("", data._checksum(array)) for key, array in few._asdict().items()}
     monkeypatch.setattr(data, "_FILES", files)
     assert describe(images).startswith("MNIST: 50 training and 1000 test pictures, 1 x 28 x 28, 10 classes")
