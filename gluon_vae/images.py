@@ -19,7 +19,7 @@ MOST_NAMES, MOST_LETTERS = 12, 100  # of the classes, in a line
 class Images(NamedTuple):
     """Images to train and to test a model with, and what they are.
 
-    Attributes
+    Parameters
     ----------
     x_train, x_test : (n, n_output) float32
         Flat pixels in [0, 1]; of colour, all of red, then of green, then of blue.
