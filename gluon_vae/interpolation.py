@@ -40,6 +40,7 @@ def interpolate(start: Any, end: Any, n_steps: int = 10, *, arc: bool = False) -
 
     Examples
     --------
+    >>> import numpy as np
     >>> gluon_vae.interpolate(np.zeros((1, 2)), np.ones((1, 2)), 3).tolist()
     [[[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]]]
     """
