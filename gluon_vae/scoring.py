@@ -149,7 +149,7 @@ def anomaly_threshold(scores: Any, share: float = 0.05, *, seed: int = 0) -> Thr
     >>> import numpy as np
     >>> threshold = gluon_vae.anomaly_threshold(np.random.default_rng(0).exponential(size=4000))
     >>> print(f"{threshold.value:.2f}: {100 * threshold.false_alarms.mean:.1f} % of the others are above")
-    3.00: 5.0 % of the others are above
+    3.06: 5.2 % of the others are above
     """
     scores, share = checks.finite_array("scores", scores), checks.fraction("share", share)
     if scores.ndim != 1:
