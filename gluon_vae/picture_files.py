@@ -1,8 +1,9 @@
 """A folder of pictures, read by Pillow: which files, of which classes, and what becomes of their pixels.
 
+One of these, or two of them, in ``train`` and ``test``::
+
     folder/*.png                     pictures without labels
     folder/cats/*.png  dogs/*.png    a class to a sub-folder
-    folder/train/...   test/...      either of these, twice
 
 Each picture is turned as its EXIF orientation says. A grey one of 8 or 16 bits, or of black and white, has one
 channel; one with colours, or with a palette, has three. In a set with any colour, grey ones have three equal
