@@ -89,7 +89,7 @@ def latent_planes(net: HybridBlock, mu: np.ndarray, data: Data) -> tuple[Size, l
     width = 12.5 if is_vae else 6.5
     if data.class_names is not None and len(data.class_names) > 10:
         planes[0]["legend"] = not is_vae  # one is large enough
-        column = 0.6 if max(map(len, data.class_names)) < 4 else 1.2
+        column = 0.6 if max(map(len, data.class_names)) < 4 else 1.5
         width += (legend_columns(len(data.class_names)) - 1) * column
     scatter = partial(plotting.plot_latent, mu, data.y_test, class_names=data.class_names)
     return (width, 5.6), [partial(scatter, **options) for options in planes]
@@ -143,7 +143,7 @@ def save_figures(
         if n_classes is not None:
             z, y = np.repeat(z[:10], n_classes, axis=0), np.tile(np.arange(n_classes), 10)
         title, columns = _arrangement(n_classes, data)
-        above = 0.4 + (0.3 + 0.08 * max(map(len, columns)) if columns else 0)
+        above = 0.4 + (0.2 + 0.07 * max(map(len, columns)) if columns else 0)
         size = sheet_size(n_classes or 10, 10, 0.6, above, data.image_shape)
         samples = generate(net, z, y)
 
