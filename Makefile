@@ -86,7 +86,7 @@ notebooks: .venv/.dev
 	printf '%s\n' $(NOTEBOOKS) | $(ONE_THREAD) xargs -n 1 -P 2 $(BIN)/python notebooks/execute.py
 
 figures: .venv/.run
-	$(BIN)/python -m gluon_vae --data $(DATA) --epochs 50 --out figures
+	$(BIN)/python -m gluon_vae --data $(DATA) --epochs 50 --rate-warmup 0 --out figures
 
 # Needs node, by which the formulas are set. Opens from disk: site/index.html.
 site: .venv/.dev

@@ -42,6 +42,7 @@ class Experiment(NamedTuple):
     seeds: tuple[int, ...] = (0, 1, 2)
     learning_rate: float = 3e-3
     batch_size: int = 100
+    rate_warmup: int = 0
     binarized: bool = False
     initializer: mx.init.Initializer | None = None  # fit's own if None
 
@@ -50,18 +51,27 @@ def _mlp(n_latent: int, **arguments: Any) -> Callable[[], HybridBlock]:
     return lambda: gluon_vae.VAE(n_hidden=400, n_layers=2, n_latent=n_latent, **arguments)
 
 
+def _conditional() -> HybridBlock:
+    return gluon_vae.ConditionalVAE(n_hidden=400, n_layers=2, n_latent=2)
+
+
 def _plain(kind: type[gluon_vae.Autoencoder], **arguments: Any) -> Callable[[], HybridBlock]:
     return lambda: kind(n_hidden=400, n_layers=2, n_latent=32, **arguments)
 
 
 EXPERIMENTS = {
     "vae-2": Experiment("VAE 400-400, 2-D", _mlp(2), 20),
+    "vae-2-warm": Experiment("VAE 400-400, 2-D", _mlp(2), 20, rate_warmup=1),
     "vae-2-long": Experiment("VAE 400-400, 2-D", _mlp(2), 50),
     "vae-20": Experiment("VAE 400-400, 20-D", _mlp(20), 30, learning_rate=2e-3),
+    "vae-20-as-it-is": Experiment("VAE 400-400, 20-D", _mlp(20), 30),
+    "vae-20-warm": Experiment("VAE 400-400, 20-D", _mlp(20), 30, rate_warmup=1),
+    "vae-50-as-it-is": Experiment("VAE 400-400, 50-D", _mlp(50), 30),
+    "vae-50-warm": Experiment("VAE 400-400, 50-D", _mlp(50), 30, rate_warmup=1),
     "conv-100": Experiment("ConvVAE 16/32/64, 100-D", gluon_vae.ConvVAE, 20, (0,), learning_rate=2e-3, batch_size=50),
-    "conditional-2": Experiment(
-        "ConditionalVAE 400-400, 2-D", lambda: gluon_vae.ConditionalVAE(n_hidden=400, n_layers=2, n_latent=2), 20
-    ),
+    "conv-100-warm": Experiment("ConvVAE 16/32/64, 100-D", gluon_vae.ConvVAE, 20, (0,), rate_warmup=1),
+    "conditional-2": Experiment("ConditionalVAE 400-400, 2-D", _conditional, 20),
+    "conditional-2-warm": Experiment("ConditionalVAE 400-400, 2-D", _conditional, 20, rate_warmup=1),
     "gaussian-fixed": Experiment(
         "VAE 400-400, 20-D, Gaussian, variance 0.098", _mlp(20, likelihood="gaussian", variance=0.098), 10
     ),
@@ -104,6 +114,7 @@ def run(experiment: Experiment, seed: int, data: gluon_vae.data.Mnist, checkpoin
         binarize=experiment.binarized,
         n_epochs=experiment.n_epochs,
         batch_size=experiment.batch_size,
+        rate_warmup=experiment.rate_warmup,
         learning_rate=experiment.learning_rate,
         seed=seed,
         checkpoint=checkpoint,
@@ -163,7 +174,7 @@ def _changed(experiment: Experiment) -> str:
     default = Run()
     changed = [
         f"{setting.replace('_', ' ')} {value:g}"
-        for setting in ("learning_rate", "batch_size")
+        for setting in ("learning_rate", "batch_size", "rate_warmup")
         if (value := getattr(experiment, setting)) != getattr(default, setting)
     ]
     if experiment.initializer is not None:
