@@ -6,9 +6,9 @@ To read the package, begin with the loss and follow the data:
 2. ``vae``: the negative ELBO, and the VAEs; ``model``: what they share with ``autoencoders``, and how a call goes;
    ``semi_supervised``: a label as a second latent
 3. ``training``: ``fit``, the loop; ``run``: what a run is; ``adam``: the rule of its steps
-4. ``evaluation``: the ELBO and log p(x) of images; ``latent``: from images to codes and back; ``priors``,
-   ``vamp_prior``, ``flow``: other p(z); ``sample_quality``: how good samples are, by ``digit_classifier``;
-   ``export``: the networks for other runtimes
+4. ``evaluation``: the ELBO and log p(x) of images; ``scoring``: which images are strange; ``latent``: from images to
+   codes and back; ``interpolation``: ways between codes; ``priors``, ``vamp_prior``, ``flow``: other p(z);
+   ``sample_quality``: how good samples are, by ``digit_classifier``; ``export``: the networks for other runtimes
 5. ``data``, ``plotting`` with ``sheets``, ``figures``: where images come from, and where they go
 6. ``contract``: what all of that asks of a model of your own
 
@@ -34,7 +34,9 @@ from .data import binarize, load_mnist
 from .divergences import kl_diagonal_gaussian, kl_gaussian
 from .evaluation import active_units, elbo, kl_per_dimension, log_likelihood
 from .export import export_onnx
+from .interpolation import interpolate
 from .latent import encode, generate, latent_grid, pixel_variance, posterior_draws, prior_draws, reconstruct
+from .scoring import anomaly_threshold, score
 from .semi_supervised import SemiSupervisedVAE, label_probabilities
 from .training import default_device, fit
 from .vae import VAE, ComposedVAE, ConditionalVAE, ConvVAE
@@ -49,6 +51,7 @@ __all__ = [
     "SemiSupervisedVAE",
     "SparseAutoencoder",
     "active_units",
+    "anomaly_threshold",
     "binarize",
     "default_device",
     "elbo",
@@ -56,6 +59,7 @@ __all__ = [
     "export_onnx",
     "fit",
     "generate",
+    "interpolate",
     "kl_diagonal_gaussian",
     "kl_gaussian",
     "kl_per_dimension",
@@ -68,4 +72,5 @@ __all__ = [
     "posterior_draws",
     "prior_draws",
     "reconstruct",
+    "score",
 ]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from mxnet import nd
 from mxnet.gluon import Block, HybridBlock, Parameter, nn
 
-from . import compiled_adam
+from . import checks, compiled_adam
 from .arrays import to_numpy
 from .contract import is_initialized
 
@@ -132,6 +132,20 @@ class Adam:
                 rescale_grad=1 / batch_size,
             )
 
+    def clip(self, norm: float, batch_size: int) -> None:
+        """Shorten the gradients that the next step will use if their mean over a batch is longer than ``norm``.
+
+        The length is that of the gradient of all parameters together (Pascanu et al. 2013, arXiv 1211.5063). The
+        host waits for nothing, and a gradient that is short enough keeps its bits.
+        """
+        flat = [gradient.reshape(-1) for gradient in self.gradients().values()]  # which share the memory
+        wide = np.result_type(np.float32, *(gradient.dtype for gradient in flat))  # half precision ends at 65,504
+        # The operator for norms is wrong in the fifth digit in single precision, and slower.
+        squares = [nd.dot(g, g) for g in (gradient.astype(wide, copy=False) for gradient in flat)]
+        factor = nd.minimum(norm * batch_size / nd.add_n(*squares).sqrt(), 1)
+        for gradient in flat:
+            nd.broadcast_mul(gradient, factor.astype(gradient.dtype), out=gradient)
+
     def _of_parameters(self) -> list[compiled_adam.Arrays]:
         return [
             compiled_adam.Arrays(p.data(), p.grad(), *self._moments[name], p.lr_mult, p.wd_mult * WEIGHT_DECAY)
@@ -196,6 +210,40 @@ def trained_parameters(net: HybridBlock) -> dict[str, Parameter]:
     if not parameters:
         raise ValueError("net must have a parameter to train, got none, or all of them with grad_req 'null'")
     return {name: parameter for parameter, name in parameters.items()}
+
+
+def multiply_rates(net: HybridBlock, factors: Mapping[str, float]) -> None:
+    """Set Gluon's ``lr_mult`` of parameters by name.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        Its parameters are named after their place in it: 'encoder.0.weight'.
+    factors : mapping
+        From the name of a parameter or a part, such as 'encoder' or 'encoder.0', to what the step size of all in it
+        is multiplied by; 0 keeps them as they are. Of several that a parameter is in, the longest name counts.
+
+    Raises
+    ------
+    ValueError
+        If there is no such part, or a factor is no finite number from 0 up.
+    """
+    parameters = net._collect_params_with_prefix()
+    parts = {name[:end] for name in parameters for end in _ends(name)}
+    for part in sorted(factors, key=len):
+        if part not in parts:
+            raise ValueError(
+                f"lr_mult must name a part of the model, one of {', '.join(sorted(parts))}; got {part!r}"
+            )
+        factor = checks.non_negative_number(f"lr_mult of {part}", factors[part])
+        for name, parameter in parameters.items():
+            if part in {name[:end] for end in _ends(name)}:
+                parameter.lr_mult = factor
+
+
+def _ends(name: str) -> Iterator[int]:
+    """Yield where the names of the parts that a parameter is in end within its own."""
+    return (i for i in range(1, len(name) + 1) if i == len(name) or name[i] == ".")
 
 
 def _dense_layers(net: Block) -> Iterator[nn.Dense]:

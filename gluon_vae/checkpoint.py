@@ -10,7 +10,9 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,25 +34,36 @@ class Checkpoint(NamedTuple):
     """What a checkpoint holds.
 
     ``parameters`` and ``moments`` map names to arrays; ``meta`` is JSON: ``model`` and ``config``,
-    from which the model is built, and what training needs beyond them.
+    from which the model is built, and what training needs beyond them. ``best`` has the parameters of the best
+    epoch, if that is kept and is not the last one.
     """
 
     parameters: dict[str, np.ndarray]
     moments: dict[str, np.ndarray]
     meta: dict[str, Any]
+    best: Mapping[str, np.ndarray] = MappingProxyType({})
 
     @classmethod
-    def of(cls, net: HybridBlock, adam: Adam, facts: dict[str, Any], history: dict[str, list[float]]) -> Checkpoint:
+    def of(
+        cls,
+        net: HybridBlock,
+        adam: Adam,
+        facts: dict[str, Any],
+        history: dict[str, list[float]],
+        best: dict[str, np.ndarray] | None = None,
+    ) -> Checkpoint:
         """Take what a run needs to go on: parameters, moments, what decides it (``run.facts``), and its history.
 
-        Of the history only the columns of ``fit``: what a callback adds to it is its own.
+        Of the history only the columns of ``fit``: what a callback adds to it is its own. ``best`` are the parameters
+        of the best epoch.
 
         Raises
         ------
         FloatingPointError
             If a number of the history or a moment stopped being finite, with which no run can go on.
         """
-        history = {name: column for name, column in history.items() if COLUMN.fullmatch(name)}
+        unknown = set() if "patience" in facts else {"best_epoch"}
+        history = {name: column for name, column in history.items() if COLUMN.fullmatch(name) and name not in unknown}
         moments = adam.moments()
         last = {name: column[-1] for name, column in history.items()}
         for name, value in (last | moments).items():
@@ -58,7 +71,7 @@ class Checkpoint(NamedTuple):
                 raise FloatingPointError(f"{name} stopped being finite by epoch {len(history['epoch'])}")
         meta = {"model": facts["model"], "config": facts["config"], "run": facts}
         meta |= {"n_steps": adam.n_steps, "history": history}
-        return cls(parameters_of(net), moments, meta)
+        return cls(parameters_of(net), moments, meta, (best or {}) if metadata.has_better(meta) else {})
 
     def restore(self, net: HybridBlock, adam: Adam) -> dict[str, list[float]]:
         """Give a model and its optimizer the saved state; return the history so far."""
@@ -107,7 +120,7 @@ def begin(
     ValueError
         If the path is none, or leads to a file that is no checkpoint; if the model or its settings do not go into a
         file; with ``resume``, if there is no path, the file is damaged or malformed, or anything that decides a run
-        (``run.facts``) was another.
+        (``run.facts``) was another, but for ``n_epochs``, which may be more.
     OSError
         If nothing can be written there: the folder does not exist, it is a folder itself or no regular file, or it
         is not permitted.
@@ -156,7 +169,8 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         If it is no checkpoint, one of another version, damaged or malformed.
     """
     with reading.opened(path) as file:
-        return Checkpoint(*file.read(), file.meta)
+        parameters, moments, best = file.read()
+        return Checkpoint(parameters, moments, file.meta, best)
 
 
 def load(path: str | os.PathLike[str], net: HybridBlock | None = None) -> HybridBlock:
@@ -174,7 +188,8 @@ def load(path: str | os.PathLike[str], net: HybridBlock | None = None) -> Hybrid
     Returns
     -------
     HybridBlock
-        The model, on the CPU unless ``net`` is elsewhere, ready to be called.
+        The model, on the CPU unless ``net`` is elsewhere, ready to be called. Of a run with ``patience`` that of
+        the best epoch.
 
     Raises
     ------
@@ -196,7 +211,8 @@ def load(path: str | os.PathLike[str], net: HybridBlock | None = None) -> Hybrid
         with NameManager():  # MXNet counts the names that it gives: only a model that is handed out takes some
             model = reading.rebuilt(file) if net is None else net
         file.check_fit(model)
-        values, _ = file.read(model)
+        values, _, best = file.read(model)
+        values = best or values
         if net is None:
             net = reading.rebuilt(file)
     for name, parameter in reading.named_parameters(net).items():
@@ -211,18 +227,21 @@ def _read_to_resume(path: Path, net: HybridBlock, facts: dict[str, Any]) -> Chec
     """Read the checkpoint of a run that is to go on with this model and these facts."""
     with reading.opened(path) as file:
         before, now = _flat(file.meta["run"]), _flat(json.loads(json.dumps(facts)))
+        length, n_epochs = before.get("n_epochs"), facts["n_epochs"]
+        longer = {"n_epochs"} if type(length) is int and length <= n_epochs else set()
         for name in [*now, *before]:
-            if before.get(name) != now.get(name):
+            if before.get(name) != now.get(name) and name not in longer:
                 then = f"{shown(name)} = {shown(before.get(name))}"
                 raise ValueError(f"cannot be resumed: its run had {then}, this one has {shown(now.get(name))}")
         file.check_fit(net)
         file.check_trained(net)
         history = file.meta["history"]
         terms = ("loss", *net.output_names) if type(net) in MODELS.values() else None
-        metadata.check_columns(history, terms, tested="test images" in facts)
-        if len(history["epoch"]) > facts["n_epochs"]:
-            raise ValueError(f"is malformed: it has {len(history['epoch'])} epochs of {facts['n_epochs']}")
-        return Checkpoint(*file.read(net), file.meta)
+        metadata.check_columns(history, terms, tested="test images" in facts, patient="patience" in facts)
+        if len(history["epoch"]) > length:
+            raise ValueError(f"is malformed: it has {len(history['epoch'])} epochs of {length}")
+        parameters, moments, best = file.read(net)
+        return Checkpoint(parameters, moments, file.meta, best)
 
 
 def _flat(facts: dict[str, Any]) -> dict[str, Any]:
@@ -238,8 +257,11 @@ def _rehearse(net: HybridBlock, facts: dict[str, Any]) -> None:
         trained = {moment: name for name in trained_parameters(net) for moment in moments_of(name)}
         moments = {moment: parameters[name] for moment, name in trained.items()}
         meta = {"model": facts["model"], "config": facts["config"], "run": facts}
-        meta |= {"n_steps": 1, "history": {"epoch": [1]}}
-        file = reading.Opened(io.BytesIO(_packed(Checkpoint(parameters, moments, meta))))
+        meta |= {"n_steps": 2, "history": {"epoch": [1, 2]}}
+        if "patience" in facts:  # the largest file is one with a best epoch before the last
+            meta["history"] |= {"test_loss": [0, 0], "best_epoch": [1, 1]}
+        best = parameters if "patience" in facts else {}
+        file = reading.Opened(io.BytesIO(_packed(Checkpoint(parameters, moments, meta, best))))
         file.check_trained(net)
         if {name: entry.dtype for name, entry in file.parameters.items()} != dtypes:
             raise ValueError("has other names or dtypes of parameters than the model")
@@ -263,4 +285,5 @@ def _packed(checkpoint: Checkpoint) -> bytes:
     arrays = {"meta": np.frombuffer(metadata.encoded(checkpoint.meta), np.uint8)}
     arrays |= {f"parameters/{name}": value for name, value in checkpoint.parameters.items()}
     arrays |= {f"moments/{name}": value for name, value in checkpoint.moments.items()}
+    arrays |= {f"best/{name}": value for name, value in checkpoint.best.items()}
     return pack(arrays)

@@ -59,6 +59,12 @@ def positive_number(name: str, value: Any) -> float:
     return _number(name, value, "a positive finite number", math.inf)
 
 
+def non_negative_number(name: str, value: Any) -> float:
+    """Accept a finite number from 0 up."""
+    is_zero = isinstance(value, numbers.Real) and not isinstance(value, bool) and value == 0
+    return 0.0 if is_zero else _number(name, value, "a finite number from 0 up", math.inf)
+
+
 def fraction(name: str, value: Any) -> float:
     """Accept a number between 0 and 1, both excluded."""
     return _number(name, value, "a number between 0 and 1", 1)
@@ -143,7 +149,8 @@ def _array(name: str, x: Any) -> np.ndarray | nd.NDArray:
 def _rows(name: str, x: Any, width: int | None, meaning: str) -> np.ndarray | nd.NDArray:
     x = _array(name, x)
     if np.dtype(x.dtype).kind != "f":
-        raise ValueError(f"{name} must be floating point, got dtype {np.dtype(x.dtype)}")
+        hint = "; divide pixels from 0 to 255 by 255" if x.dtype == np.uint8 else ""
+        raise ValueError(f"{name} must be floating point, got dtype {np.dtype(x.dtype)}{hint}")
     if x.ndim != 2 or x.shape[0] == 0 or (width is not None and x.shape[1] != width):
         wanted = meaning if width is None else width
         raise ValueError(f"{name} must be a non-empty array of shape (n, {wanted}), got {x.shape}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
@@ -136,6 +137,38 @@ def inputs_of(net: Block, x: Any, y: Any = None, *, missing: bool = False) -> tu
     """Return what the model is called on, checked and on its device: (x,), or (x, y) where it takes labels."""
     check_ready(net)
     return to_device(net, *checked(net, x, y, missing=missing))
+
+
+def check_kl_weight(net: Block, *inputs: nd.NDArray) -> None:
+    """Refuse a model whose loss on an image is not ``beta`` times its ``kl``, and what does not depend on ``beta``.
+
+    It is called with two values of ``beta`` and the same noise; that its loss has no other KL shows in a difference
+    which is not that of the two.
+    """
+    beta = beta_of(net)
+
+    def called(beta: float) -> dict[str, float]:
+        net.beta = beta
+        loss = net(*inputs, *(() if noise is None else (noise,)))
+        return {name: float(value.asnumpy().sum(dtype=float)) for name, value in terms(net, loss).items()}
+
+    with autograd.pause():
+        noise = net.draw_noise(inputs[0]) if hasattr(net, "draw_noise") else None
+        try:
+            one, other = called(beta), called(1000 * beta)  # where a small KL shows beside a loss of hundreds
+        finally:
+            net.beta = beta
+    rounding = 1e-5 * (abs(one["loss"]) + abs(other["loss"]))
+    if "kl" not in one or abs(other["loss"] - one["loss"] - 999 * beta * one["kl"]) > rounding:
+        raise ValueError(f"kl_warmup must be 0 for this {type(net).__name__}: its loss is not linear in beta * kl")
+
+
+def beta_of(net: Block) -> float:
+    """Return the weight of the KL in a model's loss, or refuse to warm up what there is none of."""
+    beta = getattr(net, "beta", None)
+    if not isinstance(beta, numbers.Real):
+        raise ValueError(f"kl_warmup must be 0 for a {type(net).__name__}, which has no KL with a weight beta")
+    return float(beta)
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from . import roles
 from .contract import TERMS
 
 LAUNCHED = "GLUON_VAE_LAUNCHED"  # set in the processes of a launcher, whose standard input is its line to them
-TOTALS = "totals"  # the key under which workers sum the terms of the loss
+# The keys under which workers sum the terms of the loss, and whether one of them has decided to stop.
+TOTALS, STOPS = "totals", "stops"
 
 
 class Alone:
@@ -42,6 +43,13 @@ class Alone:
         """Return the sums over all workers of at most as many numbers as a loss has terms."""
         return totals
 
+    def agree(self, stops: bool) -> bool:
+        """Tell whether any worker stops."""
+        return stops
+
+    def take_over(self, weights: dict[str, nd.NDArray]) -> None:
+        """Give all workers the parameters of the one that leads."""
+
 
 class Worker(Alone):
     """One of several processes that share every batch of a run.
@@ -62,6 +70,7 @@ class Worker(Alone):
             self._kvstore.init(name, values)
             self._kvstore.pull(name, values)
         self._kvstore.init(TOTALS, nd.zeros(len(TERMS)))
+        self._kvstore.init(STOPS, nd.zeros(1))
 
     def share(self, net: Block, batch: Sequence[nd.NDArray]) -> list[nd.NDArray]:
         """Cut this worker's rows out of a batch and its noise: shares differ by at most one row.
@@ -71,10 +80,10 @@ class Worker(Alone):
         """
         n, rank, n_workers = len(batch[0]), self._kvstore.rank, self._kvstore.num_workers
         rows = slice(rank * n // n_workers, (rank + 1) * n // n_workers)
+        noise = net.draw_noise(batch[0]) if hasattr(net, "draw_noise") else None
         if rows.start == rows.stop:
             return []
         mine = [array[rows] for array in batch]
-        noise = net.draw_noise(batch[0]) if hasattr(net, "draw_noise") else None
         if noise is not None:
             of_rows = noise.reshape((-1, n, noise.shape[1]))[:, rows]
             mine.append(of_rows.reshape((-1, noise.shape[1])))
@@ -93,6 +102,19 @@ class Worker(Alone):
         self._sum({TOTALS: sums})
         return dict(zip(totals, sums.asnumpy().astype(float)))
 
+    def agree(self, stops: bool) -> bool:
+        """Tell whether any worker stops."""
+        sums = nd.array([stops])
+        self._sum({STOPS: sums})
+        return bool(sums.asscalar())
+
+    def take_over(self, weights: dict[str, nd.NDArray]) -> None:
+        """Give all workers the parameters of the one that leads."""
+        if not self.leads:
+            for values in weights.values():
+                values[:] = 0
+        self._sum(weights)
+
     def _sum(self, arrays: dict[str, nd.NDArray]) -> None:
         # All pushes before the first pull: the engine then sends one array while another is being summed.
         for name, array in arrays.items():
@@ -101,14 +123,17 @@ class Worker(Alone):
             self._kvstore.pull(name, array)
 
 
-def joined(kvstore: mx.kv.KVStore | None, batch_size: int, n_images: int) -> Alone:
-    """Return the worker that a store makes of this process, or the form without others."""
+def joined(kvstore: mx.kv.KVStore | None, n_images: int) -> Alone:
+    """Return the worker that a store makes of this process, or the form without others.
+
+    ``n_images`` are those of the first batch, of which each worker needs one.
+    """
     if kvstore is None:
         return Alone()
-    if min(batch_size, n_images) < kvstore.num_workers:
+    if n_images < kvstore.num_workers:
         raise ValueError(
             f"batch_size and x_train must have at least one image for each of {kvstore.num_workers} workers, "
-            f"got batch_size={batch_size} and {n_images} images"
+            f"got {n_images} in a batch"
         )
     return Worker(kvstore)
 

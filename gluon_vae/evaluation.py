@@ -113,11 +113,11 @@ def elbo(
     inputs = inputs_of(net, x, y, missing=True)
     n_samples = checks.positive_int("n_samples", n_samples)
     if prior is not None:
-        _check_vae(net, prior)
+        check_vae(net, prior)
         if getattr(net, "takes_missing_labels", False):
             raise ValueError(f"prior must be None for a {type(net).__name__}, whose label has a prior as well")
         with seeded(seed):
-            return Estimate.of(np.concatenate([w.mean(axis=0) for w in _log_weights(net, inputs, n_samples, prior)]))
+            return Estimate.of(np.concatenate([w.mean(axis=0) for w in log_weights(net, inputs, n_samples, prior)]))
     draws = []
     batch_size = rows_per_call(net, inputs)
     with unchecked(net), seeded(seed):
@@ -173,18 +173,18 @@ def log_likelihood(
         If an argument is not as described, or the model is no VAE.
     """
     inputs = inputs_of(net, x, y)
-    _check_vae(net, prior)
+    check_vae(net, prior)
     n_samples = checks.positive_int("n_samples", n_samples)
     values = []
     bar = streams.bar(shown=progress, total=len(inputs[0]), desc="log p(x)", unit="image")
     with seeded(seed), bar:
-        for weights in _log_weights(net, inputs, n_samples, prior):
+        for weights in log_weights(net, inputs, n_samples, prior):
             values.append(logsumexp(weights, axis=0) - np.log(n_samples))
             bar.update(weights.shape[1])
     return Estimate.of(np.concatenate(values))
 
 
-def _check_vae(net: HybridBlock, prior: Prior | None) -> None:
+def check_vae(net: HybridBlock, prior: Prior | None) -> None:
     """Refuse a model that is no VAE, and a prior that is not one of its codes."""
     if not hasattr(net, "nll_given"):
         raise ValueError(f"net must be a VAE with nll_given(x, z), got {type(net).__name__}")
@@ -192,7 +192,7 @@ def _check_vae(net: HybridBlock, prior: Prior | None) -> None:
         raise ValueError(f"prior must have log_pdf(z), and n_latent = {net.n_latent}, got {checks.shown(prior)}")
 
 
-def _log_weights(
+def log_weights(
     net: HybridBlock, inputs: Sequence[nd.NDArray], n_samples: int, prior: Prior | None
 ) -> Iterator[np.ndarray]:
     """Yield log p(x|z) + log p(z) - log q(z|x) at draws of z, (n_samples, batch) float64, a batch at a time."""

@@ -1,4 +1,4 @@
-"""MXNet's global random generator: used from a known seed, and left such that a script's own draws go on."""
+"""Global random generators: used from a known seed, and left such that a script's own draws go on."""
 
 from __future__ import annotations
 
@@ -25,6 +25,21 @@ def moved_on() -> Iterator[None]:
         yield
     finally:
         mx.random.seed(onward)
+
+
+class NumpySeeded:
+    """NumPy's global generator from a seed, in the blocks of this context one after another; elsewhere as it was."""
+
+    def __init__(self, *seeds: int) -> None:
+        self._state = np.random.RandomState(np.random.SeedSequence(seeds).generate_state(4)).get_state()
+
+    def __enter__(self) -> None:
+        self._others = np.random.get_state()  # noqa: NPY002
+        np.random.set_state(self._state)  # noqa: NPY002
+
+    def __exit__(self, *error: object) -> None:
+        self._state = np.random.get_state()  # noqa: NPY002
+        np.random.set_state(self._others)  # noqa: NPY002
 
 
 @contextmanager

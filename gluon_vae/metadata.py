@@ -17,6 +17,7 @@ from mxnet.gluon import HybridBlock
 
 from .contract import TERMS
 from .model import Setting
+from .run import best_epochs
 
 KEYS = {"model", "config", "run", "n_steps", "history"}
 MAX_BYTES = 32 << 20  # of the JSON text, which parsed takes up to twenty times as much memory
@@ -25,7 +26,7 @@ MAX_CONTAINERS, MAX_DEPTH = 10_000, 50  # of lists and objects: a model and its 
 MAX_INTEGER = 2**53
 MAX_SAMPLES = 10_000  # draws of z, by which a call multiplies its work: the one size that no parameter has
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-COLUMN = re.compile(rf"epoch|learning_rate|seconds|(train|test)_({'|'.join(TERMS)})")
+COLUMN = re.compile(rf"epoch|best_epoch|learning_rate|seconds|(train|test)_({'|'.join(TERMS)})")
 LIKELIHOOD = {"likelihood", "variance", "min_std"}
 
 
@@ -75,10 +76,15 @@ def decoded(text: bytes) -> dict[str, Any]:
     n_epochs = _check_history(history)
     if type(n_steps) is not int or not n_epochs <= n_steps <= MAX_INTEGER:
         raise ValueError(f"is malformed: n_steps = {shown(n_steps)} after {n_epochs} epochs")
+    best = history.get("best_epoch")
+    if best is not None and repr(best) != repr(best_epochs(history.get("test_loss", ()))):
+        raise ValueError("is malformed: the best_epoch of its history is not where test_loss was lowest")
     return meta | {"history": {name: column for name, column in history.items() if COLUMN.fullmatch(name)}}
 
 
-def check_columns(history: dict[str, list[float]], terms: Sequence[str] | None, tested: bool) -> None:
+def check_columns(
+    history: dict[str, list[float]], terms: Sequence[str] | None, tested: bool, patient: bool = False
+) -> None:
     """Raise a ``ValueError`` if a history does not have the columns that going on would add to.
 
     Parameters
@@ -89,11 +95,14 @@ def check_columns(history: dict[str, list[float]], terms: Sequence[str] | None, 
         The terms of the model's loss, where they are known before its first call.
     tested : bool
         Whether there are test images.
+    patient : bool
+        Whether the best epoch is kept.
     """
     has = {part: {name for name in TERMS if f"{part}_{name}" in history} for part in ("train", "test")}
     train = has["train"] if terms is None else {name for name in TERMS if name in terms}
     wanted = {"train": train | {"loss"}, "test": train | {"loss"} if tested else set()}
-    if has != wanted or not {"learning_rate", "seconds"} <= set(history):
+    others = {"learning_rate", "seconds"} | ({"best_epoch"} if patient else set())
+    if has != wanted or not others <= set(history) or ("best_epoch" in history) > patient:
         raise ValueError(f"is malformed: its history has the columns {', '.join(history)}")
 
 
@@ -124,6 +133,12 @@ def check_length(n_epochs: int, meta: dict[str, Any]) -> None:
     most = (MAX_BYTES - len(json.dumps(meta))) // BYTES_PER_EPOCH
     if n_epochs > most:
         raise ValueError(f"holds a history of at most {most} epochs, not of n_epochs={n_epochs}")
+
+
+def has_better(meta: dict[str, Any]) -> bool:
+    """Tell whether an epoch before the last was the best of a run that keeps it."""
+    best: list[int] | None = meta["history"].get("best_epoch")
+    return best is not None and best[-1] < len(best)
 
 
 def shown(value: Any) -> str:

@@ -168,7 +168,7 @@ def maximise_likelihood(block: HybridBlock, codes: np.ndarray, run: Run) -> None
     adam = Adam(block)
     for epoch in range(1, run.n_epochs + 1):
         adam.settle()
-        for (batch,), rate in run.batches(data, epoch):
+        for (batch,), rate, _ in run.batches(data, epoch):
             with autograd.record():
                 loss = block(batch)
             loss.backward()

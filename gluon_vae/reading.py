@@ -57,8 +57,8 @@ class Opened:
     ----------
     meta : dict
         What it says of itself.
-    parameters, moments : dict
-        Names, each with an ``archive.Entry``.
+    parameters, moments, best : dict
+        Names, each with an ``archive.Entry``. ``best`` is empty unless an epoch before the last was the best one.
 
     Raises
     ------
@@ -70,7 +70,8 @@ class Opened:
         self._archive = Archive(file)
         self.parameters: dict[str, Entry] = {}
         self.moments: dict[str, Entry] = {}
-        groups = {"parameters": self.parameters, "moments": self.moments}
+        self.best: dict[str, Entry] = {}
+        groups = {"parameters": self.parameters, "moments": self.moments, "best": self.best}
         for key, entry in self._archive.entries.items():
             group, _, name = key.partition("/")
             if group in groups:
@@ -89,6 +90,11 @@ class Opened:
             like = self.parameters.get(name)
             if like is None or self.moments[moment][:2] != like[:2] or like.dtype.kind != "f":
                 raise ValueError(f"is malformed: {shown(moment)} is not like a parameter")
+        expected_best = self.parameters if metadata.has_better(self.meta) else {}
+        for name in set(self.best) | set(expected_best):
+            one, like = self.best.get(name), expected_best.get(name)
+            if one is None or like is None or one[:2] != like[:2]:
+                raise ValueError(f"is malformed: it has not the parameters of its best epoch, {shown(name)}")
 
     def check_fit(self, net: HybridBlock) -> None:
         """Raise a ``ValueError`` if names, shapes or dtypes of parameters are not those of a model."""
@@ -113,9 +119,13 @@ class Opened:
         if others:
             raise ValueError(f"is of a run that trained other parameters: not {_some(others)}")
 
-    def read(self, net: HybridBlock | None = None) -> tuple[Arrays, Arrays]:
-        """Return parameters and moments, whose values are possible; for ``net``, if that is where they go."""
+    def read(self, net: HybridBlock | None = None) -> tuple[Arrays, Arrays, Arrays]:
+        """Return parameters, moments and the best parameters, if others, whose values are possible.
+
+        For ``net``, if that is where they go.
+        """
         parameters, moments = self._values("parameters", self.parameters), self._values("moments", self.moments)
+        best = self._values("best", self.best)
         for name in self._trained:
             mean, square = (moments[moment] for moment in moments_of(name))
             rounding = 1e3 * math.sqrt(np.finfo(mean.dtype).tiny)  # where squares are too small for the dtype
@@ -123,9 +133,10 @@ class Opened:
                 raise ValueError(f"is malformed: no gradients have the moments of {shown(name)}")
         first: dict[Parameter, str] = {}
         for name, parameter in ({} if net is None else named_parameters(net)).items():
-            if not np.array_equal(parameters[name], parameters[first.setdefault(parameter, name)]):
-                raise ValueError(f"is malformed: {shown(name)} and {shown(first[parameter])}, which are one, differ")
-        return parameters, moments
+            one = first.setdefault(parameter, name)
+            if not all(np.array_equal(values[name], values[one]) for values in (parameters, best) if values):
+                raise ValueError(f"is malformed: {shown(name)} and {shown(one)}, which are one, differ")
+        return parameters, moments, best
 
     def _values(self, group: str, entries: Iterable[str]) -> Arrays:
         values = {name: self._archive.read(f"{group}/{name}") for name in entries}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any, Unpack
 
 import numpy as np
@@ -20,18 +19,17 @@ from . import checkpoint as checkpoints
 from . import checks, distributed, streams
 from .adam import Adam, trained_parameters
 from .arrays import to_device
-from .contract import checked, is_initialized, not_finite, settle_shapes, terms, unchecked
+from .contract import beta_of, check_kl_weight, checked, is_initialized, not_finite, settle_shapes, terms, unchecked
 from .evaluation import loss_terms
+from .feed import Feed, is_iterable
 from .generator import moved_on
-from .run import Run, Settings, facts
+from .means import Means
+from .run import Run, Settings, best_epochs, facts
 
 History = dict[str, list[float]]
 
 # Twice the variance of Xavier's rule, since a ReLU passes on half of it (He et al. 2015, arXiv 1502.01852).
 INITIALIZER = mx.init.Xavier(magnitude=6)
-# Steps the host may run ahead of the device: enough to keep the device busy; without a limit the
-# batches of a whole epoch are cut, and held in memory, before the first one is used.
-LOOKAHEAD = 8
 
 
 def default_device() -> mx.Context:
@@ -52,7 +50,7 @@ def fit(
     resume: bool = False,
     kvstore: mx.kv.KVStore | None = None,
     progress: bool = True,
-    on_epoch: Callable[[History], None] | None = None,
+    on_epoch: Callable[[History], object] | None = None,
     **settings: Unpack[Settings],
 ) -> History:
     """Train a model with Adam and return its learning curves.
@@ -68,7 +66,8 @@ def fit(
         A model of this package, or any block that is called as described above.
     x_train, x_test : (n, n_output)
         Floating-point images, pixels in [0, 1]. ``x_test`` is only evaluated on, once an epoch,
-        with z sampled.
+        with z sampled. A memory map of single precision (``numpy.load(path, mmap_mode="r")``) stays on its disk where
+        the CPU computes. ``x_train`` may also be an iterable of batches, x or (x, y); see the notes.
     y_train, y_test : (n,)
         Their labels, for a conditional model and for no other; -1 where a ``SemiSupervisedVAE`` is not to know.
     device : mxnet.Context, optional
@@ -78,7 +77,9 @@ def fit(
         the model from it.
     resume : bool
         Go on from ``checkpoint`` if the file exists, with the same arguments as the run that wrote
-        it; interrupted and resumed equals uninterrupted, bit for bit. Without the file, start.
+        it; interrupted and resumed equals uninterrupted, bit for bit. Without the file, start. ``n_epochs`` may be
+        more than it was, also after the end: from there on the step sizes are those of a run of the new length, so
+        that with 'cosine' they rise again, and the result is not that of such a run from its start.
     kvstore : mxnet.kv.KVStore, optional
         A 'dist_sync' store that joins several processes, each of which calls ``fit`` with the same
         arguments. They share every batch among them, so that the result is that of one process but
@@ -87,7 +88,8 @@ def fit(
     progress : bool
         Show a bar with epoch, training loss and test ELBO.
     on_epoch : callable, optional
-        Called with the history after every epoch.
+        Called with the history after every epoch, when the checkpoint is written. The run stops if it returns True;
+        what else it returns is of no consequence. Where ``resume`` is asked for later, the run goes on.
     **settings
         Of the run, which decide its every bit, given the images:
 
@@ -104,13 +106,23 @@ def fit(
         binarize : bool = False
             Draw every pixel of a training batch from a Bernoulli distribution with its grey value as
             probability, anew at every step. ``x_test`` stays as it is given: binarize it once.
+        kl_warmup : int = 0
+            Epochs over which the weight of the KL rises from 0 to the model's own ``beta``, in proportion to the
+            steps done (Bowman et al. 2016, arXiv 1511.06349). Losses are reported with ``beta`` throughout.
+        patience : int, optional
+            Stop after so many epochs without a lower test loss. At the end, so stopped or not, the model has the
+            parameters of the epoch with the lowest, and so has ``gluon_vae.load(checkpoint)``; ``resume`` goes on
+            from the last.
+        clip_norm : float, optional
+            Shorten the mean gradient of a batch, over all parameters together, to this norm where it is longer.
 
     Returns
     -------
     dict
         Lists of one entry per epoch: ``epoch``, ``train_loss``, ``train_nll``, ``train_kl`` (means
         over the epoch; those of the terms that the model has), ``test_loss``, ``test_nll``, ``test_kl``
-        (after it; absent without ``x_test``), all in nats per image, ``learning_rate`` at its end, and ``seconds``.
+        (after it; absent without ``x_test``), all in nats per image, ``learning_rate`` at its end, ``seconds``, and
+        with ``patience`` ``best_epoch``, the one with the lowest test loss so far.
 
     Raises
     ------
@@ -123,6 +135,18 @@ def fit(
         If the checkpoint cannot be read, or not be written where it is to be.
     FloatingPointError
         If the loss or a parameter stops being finite; the checkpoint of the epoch before is kept.
+
+    Notes
+    -----
+    An iterable of batches, such as Gluon's ``DataLoader``, decides how large they are, and is gone through anew in
+    every epoch, and once more for its first batch before. A batch is an array, (batch, n_output), or a pair of it and
+    labels, which a model that takes none is not given. The step size follows the share of ``len()`` that is done, and
+    without a length changes from epoch to epoch only. Runs repeat themselves and are resumed bit for bit if the order
+    follows from MXNet's and NumPy's global generators, which are seeded for every epoch (NumPy's is afterwards as it
+    was), or from the epoch, from 1, for which ``set_epoch(epoch)`` is called if there is such a method. With a
+    ``kvstore`` every process goes through all batches, which have to be the same.
+
+    Gluon's ``lr_mult`` of each parameter is heeded, and has to be the same where a run is resumed.
 
     Examples
     --------
@@ -138,95 +162,102 @@ def fit(
     resume, progress = checks.flag("resume", resume), checks.flag("progress", progress)
     run = Run(**settings)
     trained_parameters(net)
-    train = checked(net, x_train, y_train, "_train", missing=True)
-    if x_test is None and y_test is not None:
-        raise ValueError("y_test must come with x_test, got x_test=None")
+    if run.kl_warmup:
+        beta_of(net)
+    train: Sequence[Any] | Feed
+    if is_iterable(x_train):
+        for name, given in (("y_train", y_train is not None), ("batch_size", "batch_size" in settings)):
+            if given:
+                raise ValueError(f"{name} must not be given where x_train is an iterable, whose batches decide it")
+        train = Feed(net, x_train, run.seed)
+        first, smallest = train.first, len(train.first[0])
+    else:
+        train = first = checked(net, x_train, y_train, "_train", missing=True)
+        smallest = min(run.batch_size, len(train[0]))
+    if x_test is None and (y_test is not None or run.patience is not None):
+        name = "patience" if y_test is None else "y_test"
+        raise ValueError(f"{name} must come with x_test, got x_test=None")
     test = None if x_test is None else checked(net, x_test, y_test, "_test", missing=True)
-    if test is not None and test[0].shape[1] != train[0].shape[1]:
-        raise ValueError(f"x_test must have {train[0].shape[1]} columns like x_train, got {test[0].shape[1]}")
-    workers = distributed.joined(kvstore, run.batch_size, len(train[0]))
+    if test is not None and test[0].shape[1] != first[0].shape[1]:
+        raise ValueError(f"x_test must have {first[0].shape[1]} columns like x_train, got {test[0].shape[1]}")
+    workers = distributed.joined(kvstore, smallest)
     what = facts(net, run, train, test)
     saved = checkpoints.begin(checkpoint, net, what, resume=resume, saves=workers.leads)
 
     run.seed_epoch(0)
     if not is_initialized(net):
         net.initialize(INITIALIZER, ctx=device or default_device())
-    train = to_device(net, *train)
+    train = train if isinstance(train, Feed) else to_device(net, *train)
     test = to_device(net, *test) if test is not None and workers.leads else None
-    settle_shapes(net, *(array[:1] for array in train))
+    one = to_device(net, *(array[:1] for array in first))
+    settle_shapes(net, *one)
+    if run.kl_warmup:
+        check_kl_weight(net, *one)
     adam = Adam(net)
     history: History = saved.restore(net, adam) if saved else {}
+    best = saved.best or saved.parameters if saved and run.patience is not None else None
     workers.start(adam.weights())
 
     with unchecked(net), _bar(run, history, progress and workers.leads) as bar:
-        for epoch in range(len(history.get("epoch", [])) + 1, run.n_epochs + 1):
-            started = time.perf_counter()
-            means = Means(f"epoch {epoch}")
-            adam.settle()
-            for batch, rate in run.batches(train, epoch):
-                inputs = workers.share(net, batch)
-                if inputs:
-                    with autograd.record():
-                        loss = net(*inputs)
-                    loss.backward()
-                    means.add(terms(net, loss))
-                workers.add_gradients(adam.gradients(), bool(inputs))
-                adam.step(rate, len(batch[0]))
-            row = {"epoch": epoch} | means.over(len(train[0]), workers)
-            adam.check()
-            _check_parameters(net, means.where)
+        stops = run.is_over(history)
+        while not stops:
+            started, epoch = time.perf_counter(), len(history.get("epoch", [])) + 1
+            row = _pass(net, adam, run, train, epoch, workers)
             if test is not None:
                 row |= {f"test_{name}": float(values.mean()) for name, values in loss_terms(net, *test).items()}
-            row |= {"learning_rate": rate, "seconds": time.perf_counter() - started}
+            if test is not None and run.patience is not None:
+                row["best_epoch"] = best_epochs([*history.get("test_loss", []), row["test_loss"]])[-1]
+                best = checkpoints.parameters_of(net) if row["best_epoch"] == epoch else best
+            row["seconds"] = time.perf_counter() - started
             for key, value in row.items():
                 history.setdefault(key, []).append(value)
             if workers.leads:
                 if checkpoint is not None:
-                    checkpoints.write(checkpoint, checkpoints.Checkpoint.of(net, adam, what, history))
+                    checkpoints.write(checkpoint, checkpoints.Checkpoint.of(net, adam, what, history, best))
                 bar.set_postfix_str(_summary(row), refresh=False)
                 bar.update()
-                if on_epoch is not None:
-                    on_epoch(history)
+                stops = run.is_over(history) | (on_epoch is not None and _is_true(on_epoch(history)))
+            stops = workers.agree(stops)
+    if best is not None:
+        checkpoints.set_parameters(net, best)
+        workers.take_over(adam.weights())
     return history
 
 
-class Means:
-    """The means of the loss and its terms over an epoch, read from the device some steps behind.
+def _pass(
+    net: HybridBlock,
+    adam: Adam,
+    run: Run,
+    train: Sequence[nd.NDArray] | Feed,
+    epoch: int,
+    workers: distributed.Alone,
+) -> History:
+    """Take the steps of an epoch; return its row of the history, as far as it is known then."""
+    means, n = Means(f"epoch {epoch}"), 0
+    adam.settle()
+    with closing(run.batches(train, epoch)) as steps:
+        for batch, rate, kl_weight in steps:
+            inputs = workers.share(net, batch)
+            if inputs:
+                with autograd.record():
+                    loss = net(*inputs)
+                    # The gradient of the loss with another beta, of which a compiled graph need not know.
+                    objective = loss if kl_weight == 1 else loss - (1 - kl_weight) * net.beta * net.kl
+                objective.backward()
+                means.add(terms(net, loss))
+            workers.add_gradients(adam.gradients(), bool(inputs))
+            if run.clip_norm is not None:
+                adam.clip(run.clip_norm, len(batch[0]))
+            adam.step(rate, len(batch[0]))
+            n += len(batch[0])
+    row = {"epoch": epoch} | means.over(n, workers)
+    adam.check()
+    _check_parameters(net, means.where)
+    return row | {"learning_rate": rate}
 
-    Parameters
-    ----------
-    where : str
-        The epoch, for the message of an error; the step is added.
-    """
 
-    def __init__(self, where: str) -> None:
-        self._epoch, self._step = where, 0
-        self._totals: dict[str, float] = {}
-        self._running: deque[dict[str, nd.NDArray]] = deque()
-
-    @property
-    def where(self) -> str:
-        """The last step that was read."""
-        return f"{self._epoch}, step {self._step}"
-
-    def add(self, values: dict[str, nd.NDArray]) -> None:
-        """Take the terms of a step, (batch,) each; wait for those of a step before, if many are under way."""
-        self._running.append(values)
-        if len(self._running) > LOOKAHEAD:
-            self._read_oldest()
-
-    def over(self, n: int, workers: distributed.Alone) -> dict[str, float]:
-        """Wait for all steps; return the means over ``n`` images, as ``train_loss`` and so on."""
-        while self._running:
-            self._read_oldest()
-        return {f"train_{name}": total / n for name, total in workers.add_totals(self._totals).items()}
-
-    def _read_oldest(self) -> None:
-        self._step += 1
-        for name, value in self._running.popleft().items():
-            self._totals[name] = self._totals.get(name, 0.0) + float(value.asnumpy().sum(dtype=np.float64))
-        if not math.isfinite(self._totals["loss"]):
-            raise FloatingPointError(f"the loss stopped being finite in {self.where}")
+def _is_true(answer: object) -> bool:
+    return isinstance(answer, bool | np.bool_) and bool(answer)
 
 
 def _check_parameters(net: HybridBlock, where: str) -> None:

@@ -1,0 +1,55 @@
+"""The learning curves' numbers: means over an epoch that the device computes and nobody waits for."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import numpy as np
+
+from mxnet import nd
+
+from . import distributed
+
+# Steps the host may run ahead of the device: enough to keep the device busy; without a limit the
+# batches of a whole epoch are cut, and held in memory, before the first one is used.
+LOOKAHEAD = 8
+
+
+class Means:
+    """The means of the loss and its terms over an epoch, read from the device some steps behind.
+
+    Parameters
+    ----------
+    where : str
+        The epoch, for the message of an error; the step is added.
+    """
+
+    def __init__(self, where: str) -> None:
+        self._epoch, self._step = where, 0
+        self._totals: dict[str, float] = {}
+        self._running: deque[dict[str, nd.NDArray]] = deque()
+
+    @property
+    def where(self) -> str:
+        """The last step that was read."""
+        return f"{self._epoch}, step {self._step}"
+
+    def add(self, values: dict[str, nd.NDArray]) -> None:
+        """Take the terms of a step, (batch,) each; wait for those of a step before, if many are under way."""
+        self._running.append(values)
+        if len(self._running) > LOOKAHEAD:
+            self._read_oldest()
+
+    def over(self, n: int, workers: distributed.Alone) -> dict[str, float]:
+        """Wait for all steps; return the means over ``n`` images, as ``train_loss`` and so on."""
+        while self._running:
+            self._read_oldest()
+        return {f"train_{name}": total / n for name, total in workers.add_totals(self._totals).items()}
+
+    def _read_oldest(self) -> None:
+        self._step += 1
+        for name, value in self._running.popleft().items():
+            self._totals[name] = self._totals.get(name, 0.0) + float(value.asnumpy().sum(dtype=np.float64))
+        if not math.isfinite(self._totals["loss"]):
+            raise FloatingPointError(f"the loss stopped being finite in {self.where}")
