@@ -29,6 +29,7 @@ from sklearn.model_selection import train_test_split
 import gluon_vae
 
 SEEDS = (0, 1, 2, 3, 4)
+PHOTOGRAPHS = ("china", "flower")
 SIDE, BLOCK = 16, 64  # pixels: of a patch, and of a block, which is for training or for testing as a whole
 STRIDE = 8  # between training patches of a block
 N_DRAWS = 100  # of z, for log p(x)
@@ -116,8 +117,9 @@ def run_plane(seed: int) -> dict[str, Any]:
         model = LogisticRegression(max_iter=1000).fit(train / train.std(), y_train)
         result[name] = round(float(model.score(test / train.std(), y_test)), 4)
     left = {"VAE": gluon_vae.reconstruct(net, x_test), "PCA": pca.inverse_transform(codes["PCA"][1])}
+    total = np.sum((x_test - x_train.mean(axis=0)) ** 2)
     for name, rows in left.items():
-        result[f"left by {name}"] = round(float(np.sum((rows - x_test) ** 2) / np.sum((x_test - x_train.mean(0)) ** 2)), 4)
+        result[f"left by {name}"] = round(float(np.sum((rows - x_test) ** 2) / total), 4)
     return result
 
 
@@ -136,10 +138,10 @@ def run_benign(seed: int) -> dict[str, Any]:
 @cache
 def photographs() -> dict[str, np.ndarray]:
     """Return the two photographs, (427, 640, 3) bytes."""
-    return dict(zip(("china", "flower"), load_sample_images().images))
+    return dict(zip(PHOTOGRAPHS, load_sample_images().images))
 
 
-def test_blocks() -> np.ndarray:
+def held_out_blocks() -> np.ndarray:
     """Return which blocks of a photograph are for testing, (6, 10): a quarter, spread over it."""
     row, column = np.indices((6, 10))
     return (row + 2 * column) % 4 == 0
@@ -158,7 +160,7 @@ def patches(photograph: np.ndarray, blocks: np.ndarray, stride: int) -> np.ndarr
 @cache
 def parts(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the training patches of a photograph, which overlap, and its test patches, which do not: bytes."""
-    blocks = test_blocks()
+    blocks = held_out_blocks()
     return patches(photographs()[name], ~blocks, STRIDE), patches(photographs()[name], blocks, SIDE)
 
 
@@ -173,9 +175,29 @@ def complexity(pixels: np.ndarray) -> np.ndarray:
     return np.array([8 * np.log(2) * len(zlib.compress(patch.tobytes(), 9)) for patch in steps])
 
 
-def simple_patches() -> np.ndarray:
-    """Return patches of one grey each, bytes: black, white, and three between."""
-    return np.tile(np.array([0, 64, 128, 192, 255], np.uint8)[:, None, None, None], (1, 3, SIDE, SIDE))
+def mosaic(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Replace every square of side x side pixels by its mean colour: of SIDE, a patch of one colour."""
+    n = SIDE // side
+    means = pixels.reshape(-1, 3, n, side, n, side).mean(axis=(3, 5))
+    return np.rint(means).astype(np.uint8).repeat(side, axis=2).repeat(side, axis=3)
+
+
+def shuffled(pixels: np.ndarray) -> np.ndarray:
+    """Put the pixels of every patch into one random order, their colours kept."""
+    order = np.random.default_rng(0).permutation(SIDE**2)
+    return pixels.reshape(-1, 3, SIDE**2)[:, :, order].reshape(pixels.shape)
+
+
+def anomalies(name: str) -> dict[str, np.ndarray]:
+    """Return patches that do not belong to a photograph: of the other one, or spoiled ones of its own; bytes."""
+    other = next(key for key in photographs() if key != name)
+    own = parts(name)[1]
+    return {
+        other: parts(other)[1],
+        "mosaic": mosaic(own, 4),
+        "one colour": mosaic(own, SIDE),
+        "shuffled": shuffled(own),
+    }
 
 
 def conv(train: np.ndarray, seed: int) -> gluon_vae.ConvVAE:
@@ -184,21 +206,23 @@ def conv(train: np.ndarray, seed: int) -> gluon_vae.ConvVAE:
     return trained(net, flat(train), seed, **TRAINED["patches"])
 
 
+def patch_scores(net: gluon_vae.ConvVAE, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the scores of patches, their complexity among them, and what is left of -log p(x) without it."""
+    found = scores(net, flat(pixels)) | {"complexity": complexity(pixels)}
+    return found | {"ratio": found["log p"] - found["complexity"]}
+
+
 def run_patches(name: str, seed: int) -> dict[str, Any]:
-    """Train on patches of one photograph, and find those of the other."""
-    other = next(key for key in photographs() if key != name)
-    (train, here), (_, there) = parts(name), parts(other)
+    """Train on patches of one photograph, and find what does not belong to it."""
+    train, test = parts(name)
     net = conv(train, seed)
-    found = [scores(net, flat(x)) for x in (here, there)]
-    size = [complexity(x) for x in (here, there)]
-    result: dict[str, Any] = {key: auc(found[0][key], found[1][key]) for key in found[0]}
-    ratio = [values["log p"] - nats for values, nats in zip(found, size)]
-    result |= {"complexity": auc(*size), "ratio": auc(*ratio)}
-    simple = scores(net, flat(simple_patches()))["log p"]
-    result["simple"] = auc(found[0]["log p"], simple)
-    result["simple, ratio"] = auc(ratio[0], simple - complexity(simple_patches()))
-    result["elbo"] = round(float(-found[0]["ELBO"].mean()), 1)
-    result["nats apart"] = round(float(found[0]["log p"].mean() - found[1]["log p"].mean()), 1)
+    own = patch_scores(net, test)
+    result: dict[str, Any] = {"elbo": round(float(-own["ELBO"].mean()), 1)}
+    for kind, pixels in anomalies(name).items():
+        found = patch_scores(net, pixels)
+        result[kind] = {key: auc(own[key], values) for key, values in found.items()}
+        if kind not in PHOTOGRAPHS:
+            result[kind]["above its own"] = round(float(np.mean(found["log p"] < own["log p"])), 4)
     return result
 
 
@@ -223,7 +247,7 @@ def run_habit(habit: str, seed: int) -> dict[str, Any]:
 RUNS: dict[str, Callable[[int], dict[str, Any]]] = {
     "plane": run_plane,
     "benign": run_benign,
-    **{f"patches of {name}": partial(run_patches, name) for name in ("china", "flower")},
+    **{f"patches of {name}": partial(run_patches, name) for name in PHOTOGRAPHS},
     **{f"digits without {digit}": partial(run_digits, digit, "gaussian") for digit in range(10)},
     "digits without 1, Bernoulli": partial(run_digits, 1, "bernoulli"),
     **{f"table, {habit}": partial(run_habit, habit) for habit in HABITS},
