@@ -9,11 +9,13 @@ To read the package, begin with the loss and follow the data:
 4. ``evaluation``: the ELBO and log p(x) of images; ``scoring``: which images are strange; ``latent``: from images to
    codes and back; ``interpolation``: ways between codes; ``priors``, ``vamp_prior``, ``flow``: other p(z);
    ``sample_quality``: how good samples are, by ``digit_classifier``; ``export``: the networks for other runtimes
-5. ``data``, ``plotting`` with ``sheets``, ``figures``: where images come from, and where they go
+5. ``data``, ``images`` with ``pixels``, ``classes``, ``idx``, ``array_files`` and ``picture_files``, ``plotting``
+   with ``sheets``, ``figures``: where images come from, and where they go
 6. ``contract``: what all of that asks of a model of your own
 
 The rest is for machines: ``arrays``, ``checks``, ``checkpoint`` with ``archive``, ``metadata`` and ``reading``,
 ``storage``, ``distributed``, ``launcher``, ``compiled_adam``, ``generator``, ``onnx_graph``, ``options``,
+``use`` with ``use_options``, ``subject``, ``unsplit``, ``use_codes`` and ``use_images``,
 ``preflight``, ``process``, ``streams``, ``roles``, ``openmp``, ``machine``, ``compatibility``, ``install_mxnet``;
 ``divergences``, ``diagrams`` and ``docstrings`` stand alone.
 """
@@ -34,6 +36,7 @@ from .data import binarize, load_mnist
 from .divergences import kl_diagonal_gaussian, kl_gaussian
 from .evaluation import active_units, elbo, kl_per_dimension, log_likelihood
 from .export import export_onnx
+from .images import Images, load_images
 from .interpolation import interpolate
 from .latent import encode, generate, latent_grid, pixel_variance, posterior_draws, prior_draws, reconstruct
 from .scoring import anomaly_threshold, score
@@ -48,6 +51,7 @@ __all__ = [
     "ConditionalVAE",
     "ConvVAE",
     "DenoisingAutoencoder",
+    "Images",
     "SemiSupervisedVAE",
     "SparseAutoencoder",
     "active_units",
@@ -66,6 +70,7 @@ __all__ = [
     "label_probabilities",
     "latent_grid",
     "load",
+    "load_images",
     "load_mnist",
     "log_likelihood",
     "pixel_variance",

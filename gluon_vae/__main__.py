@@ -14,10 +14,11 @@ import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 from . import checkpoint as checkpoints
-from . import checks, distributed, figures, launcher, openmp, preflight, process, streams
+from . import checks, distributed, figures, launcher, openmp, preflight, process, streams, use, use_options
 from .data import Mnist, load_mnist
 from .evaluation import elbo
 from .export import check_onnx, export_onnx, file_names
+from .images import Images, describe, load_images
 from .options import VAES, build_model, build_parser
 from .storage import replacing, write_json
 from .training import default_device, fit
@@ -29,11 +30,16 @@ ENDINGS = (KeyboardInterrupt, ValueError, FloatingPointError, OSError, MemoryErr
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; what goes wrong ends it with one sentence, and exit code 2 if that is the input."""
     with streams.steady() as (out, _):
-        parser = build_parser()
-        args = parser.parse_args(arguments)
+        given = sys.argv[1:] if arguments is None else arguments
+        trained, rest = use_options.split(given)
+        parser = build_parser() if trained is None else use_options.build_parser(trained)
+        args = parser.parse_args(rest)
         before = _stamp(args.out)
         try:
-            _run(args, sys.argv[1:] if arguments is None else arguments)
+            if trained is None:
+                _run(args, given)
+            else:
+                use.run(args, _device(args.device), _loaded)
         except ENDINGS as error:
             code, sentence = _ending(error, args, has_saved=_stamp(args.out) not in (None, before))
             if distributed.is_worker():
@@ -61,10 +67,11 @@ def _ending(error: BaseException, args: argparse.Namespace, has_saved: bool) -> 
     if isinstance(error, launcher.ProcessError) and error.said:
         return error.code, error.said
     saved = ""
-    if has_saved or (args.resume and _stamp(args.out)):
+    if has_saved or (getattr(args, "resume", False) and _stamp(args.out)):
         saved = f"; what the last epoch saved is in {args.out}"
     if isinstance(error, KeyboardInterrupt):
-        when = f"{saved}: go on with --resume" if saved else " before anything was saved"
+        before = "" if hasattr(args, "command") else " before anything was saved"
+        when = f"{saved}: go on with --resume" if saved else before
         return process.INTERRUPTED, f"\nInterrupted{when}\n"
     code, said = 1, _last_line(error)
     if lack := _lack_of_memory(error):
@@ -100,23 +107,27 @@ def _run(args: argparse.Namespace, arguments: Sequence[str]) -> None:
         _train(net, device, data, args)
 
 
-def _prepared(args: argparse.Namespace) -> tuple[HybridBlock, mx.Context, Mnist]:
+def _prepared(args: argparse.Namespace) -> tuple[HybridBlock, mx.Context, Mnist | Images]:
     """Return what the options describe, or raise an error that names a wrong one."""
     for name in ("epochs", "batch_size", "workers"):
         checks.positive_int("--" + name.replace("_", "-"), getattr(args, name))
     checks.positive_number("--learning-rate", args.learning_rate)
     checks.non_negative_int("--seed", args.seed)
+    checks.optional(checks.fraction)("--test-share", args.test_share)
     if args.export is not None:
         try:
             check_onnx()
         except ImportError as error:
             raise ValueError(f"--export: {error}") from error
     device = _device(args.device)
+    is_mnist = args.data in ("sample", "mnist")  # whose shape is known: a wrong option is found before a download
+    data = None if is_mnist else _loaded(args)
+    about = data or Mnist
     if device.device_type == "cpu":
         n_layers = 1 if args.model == "conv" else args.n_layers
-        preflight.check_memory(lambda n: build_model(args, n), n_layers, args.workers)
-    net = build_model(args, args.n_layers)
-    data = load_mnist(args.data)
+        preflight.check_memory(lambda n: build_model(args, n, about), n_layers, args.workers)
+    net = build_model(args, args.n_layers, about)
+    data = data or _loaded(args)
     if args.workers > min(args.batch_size, len(data.x_train)):
         raise ValueError(f"--workers must be at most --batch-size, {args.batch_size}, got {args.workers}")
     files = ["checkpoint", "model.params", "history.json", *figures.names(net)]
@@ -126,15 +137,23 @@ def _prepared(args: argparse.Namespace) -> tuple[HybridBlock, mx.Context, Mnist]
     return net, device, data
 
 
-def _train(net: HybridBlock, device: mx.Context, data: Mnist, args: argparse.Namespace) -> None:
+def _loaded(args: argparse.Namespace) -> Mnist | Images:
+    """Load what --data names; its split does not change with --seed, so that runs with several can be compared."""
+    options = {"image_shape": args.image_shape, "test_share": args.test_share, "background": args.background}
+    if args.data in ("sample", "mnist") and not any(options.values()):
+        return load_mnist(args.data)
+    return load_images(args.data, **options)
+
+
+def _train(net: HybridBlock, device: mx.Context, data: Mnist | Images, args: argparse.Namespace) -> None:
     kvstore = distributed.connect() if distributed.is_worker() else None
     leads = kvstore is None or kvstore.rank == 0
     checkpoint = args.out / "checkpoint"
-    digits = f"{len(data.x_train)} training and {len(data.x_test)} test digits, grey"
+    found = describe(data)
     if leads:
         threads = os.environ.get(openmp.THREADS)
         where = f"{device}, {openmp.THREADS}={threads}" if threads else device
-        print(f"{digits}; {_describe(net, args)} on {where}")
+        print(f"{found}; {_architecture(net, args)} on {where}")
         if args.resume and checkpoint.exists():
             # A run that was interrupted between the two files of an epoch left this one behind.
             write_json(args.out / "history.json", checkpoints.read(checkpoint).meta["history"])
@@ -169,14 +188,15 @@ def _train(net: HybridBlock, device: mx.Context, data: Mnist, args: argparse.Nam
             path.unlink()  # of another model, that was trained here before
     if args.model in VAES:
         estimate = elbo(net, data.x_test, labels[1], seed=args.seed)
+        images = "digits" if isinstance(data, Mnist) else "pictures"
         measure = "ELBO"
-        reached = f"{estimate} nats per image (z sampled; mean ± standard error over the test digits)"
+        reached = f"{estimate} nats per image (z sampled; mean ± standard error over the test {images})"
     else:
         measure, reached = "loss", f"{history['test_loss'][-1]:.1f} nats per image"
     print(f"Test {measure}: {reached}")
     if args.export is not None:
         training = f"{args.epochs} epochs, seed {args.seed}"
-        export_onnx(net, args.export, metadata={"data": digits, "training": training, measure: reached})
+        export_onnx(net, args.export, metadata={"data": found, "training": training, measure: reached})
         print(f"The networks are in {args.export.resolve()}: {', '.join(file_names(net))}")
     print(f"Parameters, history and pictures are in {args.out.resolve()}")
 
@@ -196,7 +216,7 @@ def _device(name: str) -> mx.Context:
     return mx.gpu() if name == "gpu" else mx.cpu()
 
 
-def _describe(net: HybridBlock, args: argparse.Namespace) -> str:
+def _architecture(net: HybridBlock, args: argparse.Namespace) -> str:
     hidden = net.config["channels"] if args.model == "conv" else [args.n_hidden] * args.n_layers
     return f"{type(net).__name__} {'-'.join(map(str, [net.n_output, *hidden, net.n_latent]))}"
 

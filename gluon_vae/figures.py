@@ -16,8 +16,12 @@ from mxnet.gluon import HybridBlock
 
 from . import plotting
 from .data import Mnist
+from .images import Images
 from .latent import encode, generate, latent_grid, prior_draws, reconstruct
 from .storage import replacing
+
+Draw = Callable[[Axes], Any]
+Size = tuple[float, float]  # inches
 
 DPI = 120
 NAMES = ("elbo.png", "loss.png", "reconstructions.png", "samples.png", "latent.png", "latent_grid.png")
@@ -28,6 +32,34 @@ def names(net: HybridBlock) -> list[str]:
     is_vae, is_plane = hasattr(net, "nll_given"), net.n_latent == 2
     there_is = (is_vae, not is_vae, True, is_vae, is_plane, is_plane and is_vae and net.n_classes is None)
     return [name for name, yes in zip(NAMES, there_is) if yes]
+
+
+def save_picture(path: Path, size: Size, *draw: Draw) -> None:
+    """Draw axes beside each other, each by a function of its own, and write them to a PNG file.
+
+    Whatever a matplotlibrc asks for: what a run draws has its own looks.
+    """
+    from matplotlib import style  # here, since it reads many files and only drawing needs it
+
+    with style.context("default"):
+        fig = Figure(figsize=size, layout="constrained")
+        for ax, function in zip(fig.subplots(1, len(draw), squeeze=False).flat, draw):
+            function(ax)
+        with replacing(path) as temporary:
+            fig.savefig(temporary, dpi=DPI)
+
+
+def latent_planes(net: HybridBlock, mu: np.ndarray, data: Mnist | Images) -> tuple[Size, list[Draw]]:
+    """Return the size of a picture of a 2-D latent, and what draws its axes.
+
+    Those are the test images' posterior means, as they are and through ``norm.cdf``, or an autoencoder's codes.
+    """
+    if hasattr(net, "nll_given"):
+        planes: list[dict[str, Any]] = [{"uniform": False}, {"uniform": True}]
+    else:
+        planes = [{"title": "Codes"}]
+    draw: list[Draw] = [partial(plotting.plot_latent, mu, data.y_test, **options) for options in planes]
+    return (12.5 if len(draw) > 1 else 6.5, 5.6), draw
 
 
 def save_figures(
@@ -59,19 +91,12 @@ def save_figures(
     list of pathlib.Path
         The files, in the order above.
     """
-    from matplotlib import style  # here, since it reads many files and only drawing needs it
-
     folder, wanted = Path(folder), names(net)
     is_vae, n_classes = "elbo.png" in wanted, net.n_classes
     y_test = None if n_classes is None else data.y_test
 
-    def picture(name: str, size: tuple[float, float], *draw: Callable[[Axes], Any]) -> None:
-        with style.context("default"):  # whatever else a matplotlibrc asks for: a run has its own looks
-            fig = Figure(figsize=size, layout="constrained")
-            for ax, function in zip(fig.subplots(1, len(draw), squeeze=False).flat, draw):
-                function(ax)
-            with replacing(folder / name) as temporary:
-                fig.savefig(temporary, dpi=DPI)
+    def picture(name: str, size: Size, *draw: Draw) -> None:
+        save_picture(folder / name, size, *draw)
 
     term = "elbo" if is_vae else "loss"
     picture(f"{term}.png", (7, 4.5), lambda ax: plotting.plot_history(history, ax, term=term))
@@ -88,13 +113,8 @@ def save_figures(
             "samples.png", (6, 6.4), lambda ax: plotting.plot_images(samples, ax, title=title, n_columns=n_classes)
         )
     if "latent.png" in wanted:
-        mu = encode(net, data.x_test, y_test)
-        if is_vae:
-            planes: list[dict[str, Any]] = [{"uniform": False}, {"uniform": True}]
-        else:
-            planes = [{"title": "Codes"}]
-        draw = [partial(plotting.plot_latent, mu, data.y_test, **options) for options in planes]
-        picture("latent.png", (12.5 if is_vae else 6.5, 5.6), *draw)
+        size, draw = latent_planes(net, encode(net, data.x_test, y_test), data)
+        picture("latent.png", size, *draw)
     if "latent_grid.png" in wanted:
         nodes, ticks = latent_grid(20, n_sigma=3)
         images = generate(net, nodes)

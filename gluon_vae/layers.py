@@ -36,41 +36,45 @@ def mlp(n_input: int, n_hidden: int, n_layers: int, n_output: int, act_type: str
     return net
 
 
-def conv_encoder(side: int, channels: Sequence[int], n_output: int, act_type: str) -> nn.HybridSequential:
+def conv_encoder(
+    image_shape: tuple[int, int, int], channels: Sequence[int], n_output: int, act_type: str
+) -> nn.HybridSequential:
     """Stack convolutions with kernel 4 and stride 2, each of which halves the picture, and a linear layer.
 
-    Maps flat images (batch, side * side) to (batch, n_output). Odd sides are rounded up when they are halved.
-    See chapter 14.
+    Maps flat images, (batch, channels * height * width) of ``image_shape``, to (batch, n_output). Odd sides are
+    rounded up when they are halved. See chapter 14.
     """
     checks.one_of("act_type", act_type, ACTIVATIONS)
-    *sides, last = _sides(side, len(channels))
+    n_input, *sides = image_shape
+    *sizes, last = _halved(sides, len(channels))
     net = nn.HybridSequential()
-    net.add(nn.HybridLambda(lambda F, x: F.reshape(x, shape=(-1, 1, side, side))))
-    n_input = 1
-    for n_channels, larger in zip(channels, sides):
+    net.add(nn.HybridLambda(lambda F, x: F.reshape(x, shape=(-1, *image_shape))))
+    for n_channels, larger in zip(channels, sizes):
         _add(net, act_type, nn.Conv2D, n_channels, 4, strides=2, padding=_padding(larger), in_channels=n_input)
         n_input = n_channels
-    net.add(nn.Dense(n_output, in_units=n_input * last**2))
+    net.add(nn.Dense(n_output, in_units=n_input * last[0] * last[1]))
     return net
 
 
 def conv_decoder(
-    n_latent: int, side: int, channels: Sequence[int], n_maps: int, act_type: str
+    n_latent: int, image_shape: tuple[int, int, int], channels: Sequence[int], n_maps: int, act_type: str
 ) -> nn.HybridSequential:
     """Mirror ``conv_encoder``: a dense layer, then transposed convolutions, each of which doubles the picture.
 
-    Maps (batch, n_latent) to (batch, n_maps * side * side), one map after the other. See chapter 14.
+    Maps (batch, n_latent) to flat images, (batch, n_maps * channels * height * width), one map after the other. See
+    chapter 14.
     """
-    first, *sides = reversed(_sides(side, len(channels)))
+    n_maps, sides = n_maps * image_shape[0], image_shape[1:]
+    first, *sizes = reversed(_halved(sides, len(channels)))
     # MXNet 1.9.1 cannot differentiate a transposed convolution to a single channel (oneDNN finds no
     # primitive for its layout): a second one is computed and left out.
     widths = [*reversed(channels), max(2, n_maps)]
     net = nn.HybridSequential()
-    _add(net, act_type, nn.Dense, widths[0] * first**2, in_units=n_latent)
-    net.add(nn.HybridLambda(lambda F, x: F.reshape(x, shape=(-1, widths[0], first, first))))
-    for (n_input, n_channels), larger in zip(pairwise(widths), sides):
-        activation = None if larger == side else act_type  # the last one ends in logits
-        padding = {"padding": _padding(larger), "output_padding": larger % 2}
+    _add(net, act_type, nn.Dense, widths[0] * first[0] * first[1], in_units=n_latent)
+    net.add(nn.HybridLambda(lambda F, x: F.reshape(x, shape=(-1, widths[0], *first))))
+    for (n_input, n_channels), larger in zip(pairwise(widths), sizes):
+        activation = None if larger == sizes[-1] else act_type  # the last one ends in logits
+        padding = {"padding": _padding(larger), "output_padding": tuple(side % 2 for side in larger)}
         _add(net, activation, nn.Conv2DTranspose, n_channels, 4, strides=2, in_channels=n_input, **padding)
     net.add(nn.HybridLambda(lambda F, x: F.flatten(F.slice_axis(x, axis=1, begin=0, end=n_maps))))
     return net
@@ -86,17 +90,17 @@ def _add(
         net.add(nn.LeakyReLU(LEAK))
 
 
-def _sides(side: int, n_levels: int) -> list[int]:
-    """Return the side of a picture and what is left of it after every halving."""
-    sides = [side]
+def _halved(sides: Sequence[int], n_levels: int) -> list[tuple[int, ...]]:
+    """Return the height and width of a picture, and what is left of them after every halving."""
+    sizes = [tuple(sides)]
     for _ in range(n_levels):
-        sides.append((sides[-1] + 1) // 2)
-    return sides
+        sizes.append(tuple((side + 1) // 2 for side in sizes[-1]))
+    return sizes
 
 
-def _padding(side: int) -> int:
-    """Return the padding with which kernel 4 and stride 2 halve a side, rounding up."""
-    return 1 + side % 2
+def _padding(sides: Sequence[int]) -> tuple[int, ...]:
+    """Return the padding with which kernel 4 and stride 2 halve sides, rounding up."""
+    return tuple(1 + side % 2 for side in sides)
 
 
 class Decoder(HybridBlock):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import resource
+from decimal import Decimal
 from pathlib import Path
 
 ROOT = Path("/")
@@ -25,6 +26,11 @@ def memory(root: Path = ROOT) -> float:
         total, swap = (1024 * int(sizes.get(name, "0").split()[0]) for name in ("MemTotal", "SwapTotal"))
         bounds += [total + swap, *(_granted_memory(folder, swap) for folder in _control_groups(root, "memory"))]
     return min(bounds, default=math.inf)
+
+
+def gigabytes(n_bytes: float) -> str:
+    """Return a number of bytes for a message."""
+    return f"{Decimal(n_bytes) / 10**9:,.1f} GB"
 
 
 def cores(root: Path = ROOT) -> int:

@@ -119,7 +119,7 @@ def check_config(model: type[HybridBlock], config: dict[str, Any], n_parameters:
         most = {"n_layers": n_layers, "n_samples": MAX_SAMPLES}.get(name, MAX_INTEGER)
         if (
             name not in known
-            or len(numbers) > max(1, n_layers)
+            or len(numbers) > max(3, n_layers)  # three are a picture's shape
             or not all(isinstance(n, str | int | float | None) for n in numbers)
             or any(isinstance(n, int) and abs(n) > most for n in numbers)
         ):

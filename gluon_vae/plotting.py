@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.lines import Line2D
 from scipy.stats import norm
 
 from . import checks
+from .shapes import as_pictures
 from .sheets import checked_images, draw_ink, image_grid, plot_images, plot_reconstructions, show_sheet
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "plot_latent",
     "plot_latent_grid",
     "plot_reconstructions",
+    "plot_scores",
     "show_sheet",
     "use_course_style",
 ]
@@ -43,6 +46,10 @@ DIGIT_COLORS = (
     "#aa4499",
 )
 TRAIN_COLOR, TEST_COLOR = "#3f90da", "#e76300"
+N_BINS, REACH = (
+    50,
+    2,
+)  # of a histogram of scores: bars, and how many widths of the first group it shows on either side
 MAX_SHAPES = 500
 
 
@@ -167,16 +174,24 @@ def _apart(places: np.ndarray, distance: float, low: np.ndarray, high: np.ndarra
 
 
 def plot_latent_grid(
-    images: np.ndarray, ticks: np.ndarray, ax: Axes, *, title: str = "The latent plane, decoded"
+    images: np.ndarray,
+    ticks: np.ndarray,
+    ax: Axes,
+    *,
+    title: str = "The latent plane, decoded",
+    image_shape: Sequence[int] | None = None,
+    ink: bool = True,
 ) -> Axes:
     """Draw the images decoded at the nodes of ``latent_grid`` with the latent coordinates on the axes.
 
     Parameters
     ----------
-    images : (n * n, height * width)
+    images : (n * n, n_output), or as ``image_grid`` takes images
         Decodings of the nodes, in their order.
     ticks : (n,)
         The coordinates along an axis.
+    image_shape, ink
+        As for ``plot_images``.
     """
     ticks = checks.finite_array("ticks", ticks)
     if ticks.ndim != 1:
@@ -184,9 +199,11 @@ def plot_latent_grid(
     n = len(ticks)
     if len(images) != n * n:
         raise ValueError(f"images must be the {n * n} decodings of an {n} x {n} grid, got {len(images)}")
+    pictures = as_pictures("images", checked_images(images), image_shape)
+    sheet = image_grid(pictures, n, pad=0)
     # One unit of the axes is one image, so that a node sits at the centre of its own.
-    sheet = image_grid(checked_images(images), n, pad=0)
-    draw_ink(sheet, ax, (-0.5, n - 0.5, -0.5, n - 0.5))
+    height, width = pictures.shape[2:]
+    draw_ink(sheet, ax, (-0.5, n - 0.5, -0.5, n - 0.5), ink=ink, aspect=height / width)
     places, names = _round_ticks(ticks)
     ax.set_xticks(places, names)
     ax.set_yticks(places, names)
@@ -215,3 +232,44 @@ def _round_ticks(ticks: np.ndarray) -> tuple[np.ndarray, list[str]]:
             return places, [f"{z + 0.0:g}" for z in values]
     shown = np.unique(np.linspace(0, n - 1, min(n, 9)).round().astype(int))
     return shown, [f"{ticks[i] + 0.0:.2g}" for i in shown]
+
+
+def plot_scores(
+    scores: Mapping[str, np.ndarray],
+    ax: Axes,
+    *,
+    threshold: float | None = None,
+    label: str = "-log p(x) (nats per image)",
+    title: str = "Scores: the higher, the stranger",
+) -> Axes:
+    """Draw histograms of scores, as shares of each group, and the threshold from which on an image is an anomaly.
+
+    Scores far outside of the first group are counted in the outermost bars, and the axis says so.
+
+    Parameters
+    ----------
+    scores : dict
+        Groups, each with its scores, (n,): ordinary images first.
+    threshold : float, optional
+        Where there is one (``anomaly_threshold``).
+    label : str
+        What the scores are, and in which units.
+    """
+    groups = {name: checks.finite_array(name, values) for name, values in scores.items()}
+    if not groups:
+        raise ValueError("scores must have a group at least, got none")
+    first, every = next(iter(groups.values())), np.concatenate(list(groups.values()))
+    width = float(np.ptp(first)) or 1.0
+    low, high = max(every.min(), first.min() - REACH * width), min(every.max(), first.max() + REACH * width)
+    high = max(high, low + width / N_BINS, low if threshold is None else min(threshold, first.max() + REACH * width))
+    edges = np.linspace(low, high, N_BINS + 1)
+    for (name, values), color in zip(groups.items(), (TRAIN_COLOR, TEST_COLOR, *DIGIT_COLORS)):
+        shares = np.full(len(values), 1 / len(values))
+        ax.hist(np.clip(values, low, high), edges, weights=shares, color=color, alpha=0.6, label=name)
+    if threshold is not None:
+        ax.axvline(threshold, color="black", ls="--", lw=1.4, label=f"threshold, {threshold:.1f}")
+    beyond = " and beyond" if (every < low).any() or (every > high).any() else ""
+    ax.set(title=title, xlabel=f"{label}{beyond}", ylabel="share of the group's images")
+    ax.legend(frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax

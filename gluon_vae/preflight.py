@@ -7,13 +7,12 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from decimal import Decimal
 from pathlib import Path
 
 from mxnet.gluon import HybridBlock
 from mxnet.name import NameManager
 
-from .machine import memory
+from .machine import gigabytes, memory
 
 PARAMETER_BYTES = 4 * 4  # float32: a parameter, its gradient and Adam's two moments
 LAYER_BYTES = 4096  # the objects of a layer in the encoder and one in the decoder take more
@@ -45,8 +44,8 @@ def check_memory(build: Callable[[int], HybridBlock], n_layers: int, n_processes
     if needed > there:
         each = f" in each of {n_processes} processes" if n_processes > 1 else ""
         raise ValueError(
-            f"a model of {n_parameters:,} parameters needs {_gigabytes(needed)} of memory for them, their gradients "
-            f"and Adam's moments{each}, and there are {_gigabytes(there)}"
+            f"a model of {n_parameters:,} parameters needs {gigabytes(needed)} of memory for them, their gradients "
+            f"and Adam's moments{each}, and there are {gigabytes(there)}"
         )
 
 
@@ -78,7 +77,3 @@ def check_folder(folder: Path, names: Sequence[str], to_read: Sequence[str] = ()
 
 def _n_parameters(net: HybridBlock) -> int:
     return sum(math.prod(parameter.shape) for parameter in net.collect_params().values())
-
-
-def _gigabytes(n_bytes: float) -> str:
-    return f"{Decimal(n_bytes) / 10**9:,.1f} GB"

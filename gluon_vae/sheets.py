@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from . import checks
+from .shapes import as_pictures
 
 FRAME_COLOR = "#e76300"
 
@@ -22,13 +23,14 @@ def image_grid(
     pad_value: float = 1.0,
     row_gaps: Iterable[int] = (),
     column_gaps: Iterable[int] = (),
+    image_shape: Sequence[int] | None = None,
 ) -> np.ndarray:
     """Tile images into one picture, row by row.
 
     Parameters
     ----------
-    images : (n, height * width) or (n, height, width) or (n, 1, height, width)
-        Flat images must be square.
+    images : (n, n_output), (n, height, width), (n, 1, height, width) or (n, 3, height, width)
+        Flat images are grey and square unless ``image_shape`` is given.
     n_columns : int, optional
         Images per row; as near to a square sheet as possible if not given.
     pad : int
@@ -38,47 +40,43 @@ def image_grid(
     row_gaps, column_gaps : iterable of int
         How many rows or columns come before a gutter, a third of an image wide: (2, 4) for one after the second
         and one after the fourth.
+    image_shape : (channels, height, width), optional
+        Of flat images.
 
     Returns
     -------
     (n_rows * (height + pad) - pad, n_columns * (width + pad) - pad), and the gutters
+        Of colour (..., 3): red, green and blue come last, as matplotlib has it.
 
     Raises
     ------
     ValueError
-        If the images have another rank, are none, or are flat and not square; or a gutter is not between two rows
-        or columns.
+        If the images have another shape, or are none; or a gutter is not between two rows or columns.
     """
-    images, n_columns, tops, lefts = _placed(images, n_columns, pad, row_gaps, column_gaps)
+    images, n_columns, tops, lefts = _placed(images, n_columns, pad, row_gaps, column_gaps, image_shape)
     checks.finite_array("pad_value", pad_value, ())
-    height, width = images.shape[1:]
-    sheet = np.full((tops[-1] + height, lefts[-1] + width), pad_value, dtype=images.dtype)
+    channels, height, width = images.shape[1:]
+    sheet = np.full((channels, tops[-1] + height, lefts[-1] + width), pad_value, dtype=images.dtype)
     for i, image in enumerate(images):
         top, left = tops[i // n_columns], lefts[i % n_columns]
-        sheet[top : top + height, left : left + width] = image
-    return sheet
+        sheet[:, top : top + height, left : left + width] = image
+    return sheet[0] if channels == 1 else sheet.transpose(1, 2, 0)
 
 
 def _placed(
-    images: np.ndarray, n_columns: int | None, pad: int, row_gaps: Iterable[int], column_gaps: Iterable[int]
+    images: np.ndarray,
+    n_columns: int | None,
+    pad: int,
+    row_gaps: Iterable[int],
+    column_gaps: Iterable[int],
+    image_shape: Sequence[int] | None,
 ) -> tuple[np.ndarray, int, np.ndarray, np.ndarray]:
-    """Return images of rank 3, how many there are in a row, and the pixels where rows and columns begin."""
-    images, pad = checks.unmasked("images", images), checks.non_negative_int("pad", pad)
-    given = images.shape
-    n = len(images) if images.ndim else 0
-    if images.ndim == 2 and math.isqrt(images.shape[1]) ** 2 == images.shape[1]:
-        side = math.isqrt(images.shape[1])
-        images = images.reshape(n, side, side)
-    elif images.ndim == 4 and images.shape[1] == 1:
-        images = images[:, 0]
-    if images.ndim != 3 or n == 0:
-        raise ValueError(
-            "images must be a non-empty array of shape (n, side * side), (n, height, width) or "
-            f"(n, 1, height, width), got {given}"
-        )
+    """Return images of rank 4, how many there are in a row, and the pixels where rows and columns begin."""
+    images, pad = as_pictures("images", images, image_shape), checks.non_negative_int("pad", pad)
+    n, _, height, width = images.shape
     n_columns = math.ceil(math.sqrt(n)) if n_columns is None else checks.positive_int("n_columns", n_columns)
-    tops = _starts("row_gaps", row_gaps, math.ceil(n / n_columns), images.shape[1], pad)
-    return images, n_columns, tops, _starts("column_gaps", column_gaps, n_columns, images.shape[2], pad)
+    tops = _starts("row_gaps", row_gaps, math.ceil(n / n_columns), height, pad)
+    return images, n_columns, tops, _starts("column_gaps", column_gaps, n_columns, width, pad)
 
 
 def _starts(name: str, gaps: Iterable[int], n: int, size: int, pad: int) -> np.ndarray:
@@ -99,14 +97,36 @@ def checked_images(images: np.ndarray) -> np.ndarray:
     return images
 
 
-def draw_ink(sheet: np.ndarray, ax: Axes, extent: tuple[float, float, float, float] | None = None) -> None:
-    """Draw grey pixels, 1 as black ink. Not interpolated, they stay one for one in a vector picture."""
-    ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="none", extent=extent)
+def draw_ink(
+    sheet: np.ndarray,
+    ax: Axes,
+    extent: tuple[float, float, float, float] | None = None,
+    *,
+    ink: bool = True,
+    aspect: float = 1.0,
+) -> None:
+    """Draw pixels. Not interpolated, they stay one for one in a vector picture.
+
+    Parameters
+    ----------
+    sheet : (height, width) or (height, width, 3)
+        Grey, or red, green and blue; what lies outside of [0, 1] is drawn as the nearer end.
+    extent : (left, right, bottom, top), optional
+        The coordinates of its edges, where they are not pixels.
+    ink : bool
+        Whether 1 is black ink in a grey sheet, or light. Colour is light in any case.
+    aspect : float
+        The height of a unit of the vertical axis in units of the horizontal one.
+    """
+    if sheet.ndim == 3:
+        sheet = np.nan_to_num(np.clip(sheet.astype(float), 0, 1), nan=1)  # NaN is left white, as in a grey sheet
+    color_map = "gray_r" if ink else "gray"
+    ax.imshow(sheet, cmap=color_map, vmin=0, vmax=1, interpolation="none", extent=extent, aspect=aspect)
 
 
-def show_sheet(sheet: np.ndarray, ax: Axes, title: str = "") -> Axes:
-    """Draw a sheet of grey images, ink dark on white, without axes."""
-    draw_ink(sheet, ax)
+def show_sheet(sheet: np.ndarray, ax: Axes, title: str = "", *, ink: bool = True) -> Axes:
+    """Draw a sheet of images without axes, grey ones as ink on white or, with ``ink=False``, as light."""
+    draw_ink(sheet, ax, ink=ink)
     ax.set_title(title)
     ax.set_axis_off()
     return ax
@@ -123,10 +143,13 @@ def plot_images(
     row_gaps: Iterable[int] = (),
     column_gaps: Iterable[int] = (),
     framed: Iterable[int] = (),
+    image_shape: Sequence[int] | None = None,
+    ink: bool = True,
 ) -> Axes:
     """Draw images as a sheet, prior samples for one. See ``image_grid`` for the shapes and the gutters.
 
-    Pixels are floating point, 0 is white and 1 black; what lies outside, as noise does, is drawn as the nearer one.
+    Pixels are floating point. Of grey images 0 is white and 1 black, like ink, unless ``ink`` says otherwise; colour
+    is drawn as it is. What lies outside of [0, 1], as noise does, is drawn as the nearer end.
 
     Parameters
     ----------
@@ -134,6 +157,10 @@ def plot_images(
         What stands to the left of each row, and above each column.
     framed : iterable of int
         Images that get a frame, by their place in ``images``.
+    image_shape : (channels, height, width), optional
+        Of flat images that are not grey squares.
+    ink : bool
+        Whether 1 is ink in grey images, as in MNIST, or light, as in photographs.
 
     Raises
     ------
@@ -141,11 +168,11 @@ def plot_images(
         If an argument is not as described.
     """
     row_gaps, column_gaps = tuple(row_gaps), tuple(column_gaps)
-    images = checked_images(images)
-    sheet = image_grid(images, n_columns, pad=2, pad_value=0.0, row_gaps=row_gaps, column_gaps=column_gaps)
-    tiles, n_columns, tops, lefts = _placed(images, n_columns, 2, row_gaps, column_gaps)
-    height, width = tiles.shape[1:]
-    show_sheet(sheet, ax, title)
+    tiles, n_columns, tops, lefts = _placed(checked_images(images), n_columns, 2, row_gaps, column_gaps, image_shape)
+    n_channels, height, width = tiles.shape[1:]
+    white = float(n_channels == 3 or not ink)
+    sheet = image_grid(tiles, n_columns, pad=2, pad_value=white, row_gaps=row_gaps, column_gaps=column_gaps)
+    show_sheet(sheet, ax, title, ink=ink)
     for i in framed:
         if not 0 <= i < len(tiles):
             raise ValueError(f"framed must be places of images, 0 to {len(tiles) - 1}, got {i}")
@@ -170,16 +197,25 @@ def _labelled(name: str, labels: Sequence[object] | None, middles: np.ndarray) -
 
 
 def plot_reconstructions(
-    x: np.ndarray, output: np.ndarray, ax: Axes, *, title: str = "Originals (above) and reconstructions (below)"
+    x: np.ndarray,
+    output: np.ndarray,
+    ax: Axes,
+    *,
+    title: str = "Originals (above) and reconstructions (below)",
+    image_shape: Sequence[int] | None = None,
+    ink: bool = True,
 ) -> Axes:
     """Draw each original above its reconstruction.
 
     Parameters
     ----------
-    x, output : (n, height * width)
+    x, output : (n, n_output), or as ``image_grid`` takes images
         Originals and reconstructions in the same order.
+    image_shape, ink
+        As for ``plot_images``.
     """
     x, output = checks.unmasked("x", x), checks.unmasked("output", output)
     if x.shape != output.shape:
         raise ValueError(f"output must have the shape of x, {x.shape}, got {output.shape}")
-    return plot_images(np.concatenate([x, output]), ax, title=title, n_columns=len(x))
+    both = np.concatenate([x, output])
+    return plot_images(both, ax, title=title, n_columns=len(x), image_shape=image_shape, ink=ink)

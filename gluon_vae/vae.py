@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from types import ModuleType
 from typing import ClassVar, Unpack
@@ -16,6 +15,7 @@ from .docstrings import filled
 from .layers import ACTIVATIONS, Conditioned, conv_decoder, conv_encoder, mlp
 from .losses import kl_to_standard_normal
 from .model import Model, Network, Options, Setting, fixed_size
+from .shapes import ImageShape, shape_of
 
 
 @filled
@@ -234,8 +234,9 @@ class ConditionalVAE(VAE):
 class ConvVAE(ComposedVAE):
     """A VAE whose encoder and decoder are convolutional; images are flat outside of them.
 
-    Every level has kernel 4 and stride 2 and halves the picture: 28 pixels to 14, 7 and 4. Calling it on x,
-    (batch, n_output), returns the negative ELBO, (batch,), in nats per image. See chapter 14.
+    Every level has kernel 4 and stride 2 and halves both sides of the picture, rounding up: 28 pixels to 14, 7 and 4.
+    They are at least 2 ** len(channels). Calling it on x, (batch, n_output), returns the negative ELBO, (batch,), in
+    nats per image. See chapter 14.
 
     Parameters
     ----------
@@ -244,7 +245,7 @@ class ConvVAE(ComposedVAE):
     n_latent : int
         Dimension of the latent z.
     n_output : int
-        Pixels of an image: a square, its side at least 2 ** len(channels).
+        Pixels of an image: a grey square, unless ``image_shape`` says otherwise.
     act_type : {'leaky', 'relu', 'sigmoid', 'softrelu', 'softsign', 'tanh'}
         Activation of the hidden layers; 'leaky' is a ReLU with slope 0.1 below 0. Channels that an
         ordinary one leaves at 0 for every image learn no more.
@@ -276,17 +277,23 @@ class ConvVAE(ComposedVAE):
         **options: Unpack[VAEOptions],
     ) -> None:
         self.channels, self.act_type = channels, act_type
-        n_output, n_levels = checks.positive_int("n_output", n_output), len(self.channels)
-        side = math.isqrt(n_output)
-        if side * side != n_output or side < 2**n_levels:
-            raise ValueError(
-                f"n_output must be the square of a side of at least {2**n_levels} pixels, which {n_levels} levels "
-                f"halve; got {n_output}"
-            )
         super().__init__(
-            lambda: conv_encoder(side, self.channels, 2 * self.n_latent, self.act_type),
-            lambda n_columns: conv_decoder(self.n_latent, side, self.channels, n_columns // n_output, self.act_type),
+            lambda: conv_encoder(self._picture(), self.channels, 2 * self.n_latent, self.act_type),
+            lambda n_columns: conv_decoder(
+                self.n_latent, self._picture(), self.channels, n_columns // self.n_output, self.act_type
+            ),
             n_latent,
             n_output,
             **options,
         )
+
+    def _picture(self) -> ImageShape:
+        """Return the shape of an image, whose sides are large enough to be halved at every level."""
+        shape, n_levels = shape_of("n_output", self.n_output, self.image_shape), len(self.channels)
+        if min(shape[1:]) < 2**n_levels:
+            given = f"n_output={self.n_output}" if self.image_shape is None else f"image_shape={shape}"
+            raise ValueError(
+                f"the sides of a picture must be at least {2**n_levels} pixels, which {n_levels} levels halve; got "
+                f"{given}"
+            )
+        return shape

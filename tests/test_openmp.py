@@ -106,6 +106,8 @@ def test_settings_that_are_harmless_are_not_refused(settings):
         ([], {}, "1", "passive"),
         (["--model", "vae", "--out", "conv"], {}, "1", "passive"),
         (["--seed", "1", "--model", "conv"], {}, "6", "passive"),
+        (["--from", "out/checkpoint", "score"], {}, "6", "passive"),
+        (["--from=out/checkpoint", "generate"], {"OMP_NUM_THREADS": "2"}, "2", None),
         (["--model=conv"], {"OMP_WAIT_POLICY": "active"}, "6", "active"),
         (["--model", "conv"], {"OMP_NUM_THREADS": "3"}, "3", None),
         (["--model", "conv", "--workers", "2"], {}, None, None),  # among which the launcher divides the cores

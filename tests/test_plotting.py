@@ -260,3 +260,26 @@ def test_the_style_of_the_course_is_asked_for_and_found():
         assert plt.rcParams["svg.hashsalt"] == "gluon-vae"
         assert not plt.rcParams["axes.spines.top"]
     assert plt.rcParams["axes.spines.top"]
+
+
+def test_every_score_is_in_a_bar_and_every_group_has_the_area_of_one(ax):
+    rng = np.random.default_rng(0)
+    groups = {"held out": rng.normal(100, 5, 400), "scored": np.array([1e6, 90.0, -1e6])}
+    assert plotting.plot_scores(groups, ax, threshold=108.5) is ax
+    heights = [[bar.get_height() for bar in container] for container in ax.containers]
+    assert [sum(bars) for bars in heights] == pytest.approx([1, 1])
+    assert [heights[1][0], heights[1][-1]] == pytest.approx([1 / 3, 1 / 3])  # what is far outside, at the ends
+    assert "beyond" in ax.get_xlabel()
+    assert 60 < ax.get_xlim()[0] < ax.get_xlim()[1] < 160
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["threshold, 108.5", "held out", "scored"]
+
+
+@pytest.mark.parametrize("values", [[3.0], [3.0, 3.0], [-2.0, 5.0]])
+def test_few_or_equal_scores_are_drawn(values, ax):
+    plotting.plot_scores({"held out": np.array(values)}, ax)
+    assert sum(bar.get_height() for bar in ax.containers[0]) == pytest.approx(1)
+    assert "beyond" not in ax.get_xlabel()
+    with refused("held out must be finite"):
+        plotting.plot_scores({"held out": np.array([np.nan])}, ax)
+    with refused("scores must have a group"):
+        plotting.plot_scores({}, ax)
