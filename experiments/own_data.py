@@ -37,7 +37,7 @@ DIGITS = {"n_hidden": 100, "n_latent": 8, "likelihood": "gaussian", "min_std": 0
 TABLE = {"n_hidden": 64, "likelihood": "gaussian", "variance": "per-pixel", "min_std": 0.01}
 PATCHES = {"channels": (16, 32), "n_latent": 32, "likelihood": "gaussian", "min_std": 0.01}
 TRAINED = {
-    "digits": {"n_epochs": 40, "batch_size": 50},
+    "digits": {"n_epochs": 25, "batch_size": 50, "learning_rate": 5e-3},
     "table": {"n_epochs": 60, "batch_size": 50},
     "patches": {"n_epochs": 10, "batch_size": 50},
 }
