@@ -45,10 +45,13 @@ HABITS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "warm-up": {"kl_warmup": 20},
     "clipped": {"clip_norm": 10.0},
-    "early": {"patience": 15},
-    "all three": {"kl_warmup": 20, "clip_norm": 10.0, "patience": 15},
+    "patience": {"patience": 15},
+    "constant rate": {"schedule": "constant"},
+    "constant rate, patience": {"schedule": "constant", "patience": 15},
+    "tenfold rate": {"learning_rate": 3e-2},
+    "tenfold rate, clipped": {"learning_rate": 3e-2, "clip_norm": 10.0},
 }
-HABIT = {"n_epochs": 150, "batch_size": 50}
+HABIT = {"n_epochs": 100, "batch_size": 50}
 
 
 def trained(net: Any, x: np.ndarray, seed: int, **settings: Any) -> Any:

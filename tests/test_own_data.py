@@ -118,7 +118,7 @@ def test_what_is_watched_is_neither_trained_on_nor_judged_by(monkeypatch):
 
     monkeypatch.setattr(own_data.gluon_vae, "fit", fit)
     monkeypatch.setattr(own_data.gluon_vae, "elbo", elbo)
-    result = own_data.run_habit("early", 0)
+    result = own_data.run_habit("patience", 0)
     parts = {
         name: {tuple(row) for row in rows} for name, rows in (("train", seen["train"]), ("watched", seen["watched"]))
     }
@@ -127,5 +127,5 @@ def test_what_is_watched_is_neither_trained_on_nor_judged_by(monkeypatch):
     assert not test & (parts["train"] | parts["watched"])
     assert len(test) + len(parts["train"]) + len(parts["watched"]) == 569
     assert seen["judged"][1] is seen["train"]
-    assert seen["settings"]["patience"] == own_data.HABITS["early"]["patience"]
+    assert seen["settings"]["patience"] == own_data.HABITS["patience"]["patience"]
     assert (result["epochs"], result["best"]) == (2, 2)
