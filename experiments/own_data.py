@@ -50,6 +50,9 @@ HABITS: dict[str, dict[str, Any]] = {
     "constant rate, patience": {"schedule": "constant", "patience": 15},
     "tenfold rate": {"learning_rate": 3e-2},
     "tenfold rate, clipped": {"learning_rate": 3e-2, "clip_norm": 10.0},
+    "tenfold rate, warm-up": {"learning_rate": 3e-2, "kl_warmup": 20},
+    "tenfold and constant": {"learning_rate": 3e-2, "schedule": "constant"},
+    "tenfold and constant, patience": {"learning_rate": 3e-2, "schedule": "constant", "patience": 15},
 }
 HABIT = {"n_epochs": 100, "batch_size": 50}
 
