@@ -1,7 +1,17 @@
 """Contestant: this package, through ``gluon_vae.fit``, ``encode`` and ``generate``."""
 
 import numpy as np
-from worker import CHANNELS, CONV_LATENT, N_HIDDEN, N_LATENT, Channel, check_batch, load_images, start_parameters
+from worker import (
+    CHANNELS,
+    CONV_LATENT,
+    N_HIDDEN,
+    N_LATENT,
+    PICTURES,
+    Channel,
+    check_batch,
+    load_images,
+    start_parameters,
+)
 
 import gluon_vae
 
@@ -13,14 +23,14 @@ def main() -> None:
     channel = Channel()
     options = channel.options
     x_train, x_test = load_images(options)
-    if options["model"] == "conv":
-        net = gluon_vae.ConvVAE(CHANNELS, CONV_LATENT)
+    if options["model"] in PICTURES:
+        net = gluon_vae.ConvVAE(CHANNELS, CONV_LATENT, image_shape=PICTURES[options["model"]])
     else:
         net = gluon_vae.VAE(n_hidden=N_HIDDEN, n_latent=N_LATENT, n_layers=2)
     net.hybridize(static_alloc=True, static_shape=True)
     net.initialize()
     for parameter, value in zip(net.collect_params().values(), start_parameters(options), strict=True):
-        # The convolutional decoder ends in two maps and drops the second; it starts from zeros.
+        # The convolutional decoder of grey images ends in two maps and drops the second; it starts from zeros.
         missing = [(0, n - m) for n, m in zip(parameter.shape, value.shape)]
         parameter.set_data(nd.array(np.pad(value, missing)))
 

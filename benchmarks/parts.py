@@ -236,19 +236,24 @@ def evaluation(setup: Setup) -> dict[str, Any]:
 
 
 def conv(setup: Setup) -> dict[str, Any]:
-    """Training of the convolutional model, 6000 images an epoch, against the same in PyTorch."""
+    """Training of the convolutional model, 6000 images an epoch, against the same in PyTorch: digits, then colour."""
     n_warm, n = (1, 3) if setup.quick else (2, 5)
-    own = {"n_epochs": n_warm + n, "evaluate": False, "model": "conv", "first": 6000}
-    with setup.field(OURS, TORCH, TORCH_FUSED, **own) as field:
-        checks = field.ask("check")
-        answers = rounds(field, "epoch", n_warm, n)
-        table = compare(answers, n_warm)
-        absent = field.absent
-    for name, row in table.items():
-        row["target"] = None if name == OURS else CONV_TARGET
-        row["train_loss"] = answers[name][-1]["train_loss"]
-    figures = agreement(checks, [row["train_loss"] for row in table.values()], EARLY_TOLERANCE)
-    return {"contestants": table, "absent": absent, "checks": checks, "figures": figures}
+    result: dict[str, Any] = {"contestants": {}, "absent": {}, "checks": {}, "figures": []}
+    for model, what in (("conv", ""), ("colour", ", 32 x 32 x 3")):
+        own = {"n_epochs": n_warm + n, "evaluate": False, "model": model, "first": 6000}
+        with setup.field(OURS, TORCH, TORCH_FUSED, **own) as field:
+            checks = field.ask("check")
+            answers = rounds(field, "epoch", n_warm, n)
+            table = compare(answers, n_warm)
+            result["absent"] |= {name + what: reason for name, reason in field.absent.items()}
+        for name, row in table.items():
+            row["target"] = None if name == OURS else CONV_TARGET
+            row["train_loss"] = answers[name][-1]["train_loss"]
+            result["contestants"][name + what] = row
+        result["checks"] |= {name + what: check for name, check in checks.items()}
+        for row in agreement(checks, [row["train_loss"] for row in table.values()], EARLY_TOLERANCE):
+            result["figures"].append(row | {"what": row["what"] + what})
+    return result
 
 
 def threads(setup: Setup) -> dict[str, Any]:

@@ -23,12 +23,14 @@ import numpy as np
 import report
 from environments import HERE, confine, machine
 from parts import PARTS, Setup
-from worker import CHANNELS, CONV_LATENT, CONV_SIDE, N_LATENT, N_OUTPUT, WIDTHS
+from sklearn.datasets import load_sample_images
+from worker import CHANNELS, CONV_LATENT, CONV_SIDE, N_LATENT, N_OUTPUT, PICTURES, WIDTHS
 
 import gluon_vae
 from gluon_vae.storage import write_json
 
 N_IMAGES, N_TEST = 60000, 10000
+N_PATCHES, N_TEST_PATCHES = 6000, 1000
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -62,12 +64,29 @@ def _repeated(x: np.ndarray, n: int) -> np.ndarray:
     return x if len(x) == n else np.resize(x, (n, x.shape[1]))
 
 
-def write_inputs(folder: Path, x_train: np.ndarray, x_test: np.ndarray, seed: int) -> None:
+def patches(n: int, seed: int) -> np.ndarray:
+    """Return colour patches, (n, 3 * height * width), from random places of scikit-learn's two photographs."""
+    _, height, width = PICTURES["colour"]
+    rng, some = np.random.default_rng(seed), []
+    photographs = [image.transpose(2, 0, 1) for image in load_sample_images().images]
+    for i in range(n):
+        image = photographs[i % len(photographs)]
+        top, left = rng.integers(image.shape[1] - height + 1), rng.integers(image.shape[2] - width + 1)
+        some.append(image[:, top : top + height, left : left + width].ravel())
+    return rng.permutation(some).astype(np.float32) / np.float32(255)
+
+
+def write_inputs(folder: Path, x_train: np.ndarray, x_test: np.ndarray, seed: int, *, colour: bool = True) -> None:
     """Write what every contestant reads: images, the parameters to start from, and a batch to compare losses on."""
-    np.save(folder / "x_train.npy", x_train)
-    np.save(folder / "x_test.npy", x_test)
+    assert x_train.shape[1] == N_OUTPUT
     rng = np.random.default_rng(seed)
-    for model, n_latent in (("mlp", N_LATENT), ("conv", CONV_LATENT)):
+    images = {"mlp": (x_train, x_test), "conv": (x_train, x_test)}
+    if colour:
+        images["colour"] = patches(N_PATCHES, seed), patches(N_TEST_PATCHES, seed + 1)
+    for kind, model in (("", "mlp"), ("-colour", "colour")):
+        for part, x in zip(("train", "test"), images.get(model, ())):
+            np.save(folder / f"x_{part}{kind}.npy", x)
+    for model, (x, _) in images.items():
         parameters = []
         for shape, n_units in parameter_shapes(model):
             field = np.prod(shape[2:], dtype=int)
@@ -75,18 +94,17 @@ def write_inputs(folder: Path, x_train: np.ndarray, x_test: np.ndarray, seed: in
             parameters += [rng.uniform(-bound, bound, shape), np.zeros(n_units)]
         named = {f"{i:02d}": array.astype(np.float32) for i, array in enumerate(parameters)}
         np.savez(folder / f"start-{model}.npz", **named)
-        eps = rng.standard_normal((100, n_latent), dtype=np.float32)
-        np.savez(folder / f"check-{model}.npz", x=x_train[:100], eps=eps)
-    assert x_train.shape[1] == N_OUTPUT
+        eps = rng.standard_normal((100, CONV_LATENT if model in PICTURES else N_LATENT), dtype=np.float32)
+        np.savez(folder / f"check-{model}.npz", x=x[:100], eps=eps)
 
 
 def parameter_shapes(model: str) -> list[tuple[tuple[int, ...], int]]:
     """Return the shape of the weight and the size of the bias of every layer, the encoder's first."""
     if model == "mlp":
         return [((n_units, n_input), n_units) for widths in WIDTHS for n_input, n_units in pairwise(widths)]
-    flat = CHANNELS[-1] * CONV_SIDE**2
-    down = [((n_units, n_input, 4, 4), n_units) for n_input, n_units in pairwise((1, *CHANNELS))]
-    up = [((n_input, n_units, 4, 4), n_units) for n_input, n_units in pairwise((*reversed(CHANNELS), 1))]
+    flat, n_maps = CHANNELS[-1] * CONV_SIDE**2, PICTURES[model][0]
+    down = [((n_units, n_input, 4, 4), n_units) for n_input, n_units in pairwise((n_maps, *CHANNELS))]
+    up = [((n_input, n_units, 4, 4), n_units) for n_input, n_units in pairwise((*reversed(CHANNELS), n_maps))]
     return [*down, ((2 * CONV_LATENT, flat), 2 * CONV_LATENT), ((flat, CONV_LATENT), flat), *up]
 
 
@@ -104,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     status = 0
     with tempfile.TemporaryDirectory() as folder:
-        write_inputs(Path(folder), x_train[:n_images], x_test, seed=0)
+        write_inputs(Path(folder), x_train[:n_images], x_test, seed=0, colour="conv" in names)
         options = {"folder": folder, "seed": 0, "threads": args.threads, "batch_size": 100, "n_images": n_images}
         options |= {"model": "mlp", "learning_rate": 1e-3, "schedule": "constant"}
         pythons = {"torch": args.torch, "jax": args.jax}

@@ -5,6 +5,7 @@ zero) or "compiled" (the same with the loss through torch.compile).
 """
 
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from worker import (
     CONV_SIDE,
     N_LATENT,
     N_OUTPUT,
+    PICTURES,
     WIDTHS,
     Channel,
     check_batch,
@@ -33,17 +35,18 @@ def dense(widths: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def convolutional() -> tuple[nn.Sequential, nn.Sequential]:
-    """Kernel 4 and stride 2 at each of three levels: 28, 14, 7, 4 pixels, and back; leaky ReLUs."""
-    flat = CHANNELS[-1] * CONV_SIDE**2
-    encoder: list[nn.Module] = [nn.Unflatten(1, (1, 28, 28))]
-    for (n_input, n_units), padding in zip(pairwise((1, *CHANNELS)), (1, 1, 2)):
-        encoder += [nn.Conv2d(n_input, n_units, 4, 2, padding), nn.LeakyReLU(0.1)]
+def convolutional(image_shape: tuple[int, int, int]) -> tuple[nn.Sequential, nn.Sequential]:
+    """Kernel 4 and stride 2 at each of three levels: 28, 14, 7, 4 pixels, or 32, 16, 8, 4, and back; leaky ReLUs."""
+    n_maps, side, _ = image_shape
+    flat, odd = CHANNELS[-1] * CONV_SIDE**2, [(-(-side // 2**level)) % 2 for level in range(len(CHANNELS))]
+    encoder: list[nn.Module] = [nn.Unflatten(1, image_shape)]
+    for (n_input, n_units), extra in zip(pairwise((n_maps, *CHANNELS)), odd):
+        encoder += [nn.Conv2d(n_input, n_units, 4, 2, 1 + extra), nn.LeakyReLU(0.1)]
     encoder += [nn.Flatten(), nn.Linear(flat, 2 * CONV_LATENT)]
     decoder: list[nn.Module] = [nn.Linear(CONV_LATENT, flat), nn.LeakyReLU(0.1)]
     decoder += [nn.Unflatten(1, (CHANNELS[-1], CONV_SIDE, CONV_SIDE))]
-    for (n_input, n_units), padding, extra in zip(pairwise((*reversed(CHANNELS), 1)), (2, 1, 1), (1, 0, 0)):
-        decoder += [nn.ConvTranspose2d(n_input, n_units, 4, 2, padding, extra), nn.LeakyReLU(0.1)]
+    for (n_input, n_units), extra in zip(pairwise((*reversed(CHANNELS), n_maps)), reversed(odd)):
+        decoder += [nn.ConvTranspose2d(n_input, n_units, 4, 2, 1 + extra, extra), nn.LeakyReLU(0.1)]
     return nn.Sequential(*encoder), nn.Sequential(*decoder[:-1], nn.Flatten())
 
 
@@ -52,11 +55,11 @@ class TorchVAE(nn.Module):
 
     def __init__(self, model: str) -> None:
         super().__init__()
-        if model == "conv":
-            self.encoder, self.decoder = convolutional()
+        if model in PICTURES:
+            self.encoder, self.decoder = convolutional(PICTURES[model])
         else:
             self.encoder, self.decoder = map(dense, WIDTHS)
-        self.n_latent = CONV_LATENT if model == "conv" else N_LATENT
+        self.n_latent = CONV_LATENT if model in PICTURES else N_LATENT
 
     def forward(self, x: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
         mu, log_var = self.encoder(x).chunk(2, dim=1)
@@ -118,7 +121,7 @@ def main() -> None:
         parts = [torch.sigmoid(net.decoder(some)).numpy() for some in z.split(rows)]
         return {"sum": float(np.concatenate(parts).sum())}
 
-    assert x_train.shape[1] == N_OUTPUT
+    assert x_train.shape[1] == prod(PICTURES.get(options["model"], (N_OUTPUT,)))
     channel.serve(check=check, epoch=epoch, encode=encode, decode=decode)
 
 

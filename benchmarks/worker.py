@@ -19,7 +19,8 @@ import numpy as np
 N_HIDDEN, N_LATENT, N_OUTPUT = 400, 2, 784  # the flagship: 784-400-400-2 and back
 WIDTHS = ((N_OUTPUT, N_HIDDEN, N_HIDDEN, 2 * N_LATENT), (N_LATENT, N_HIDDEN, N_HIDDEN, N_OUTPUT))
 CHANNELS, CONV_LATENT = (16, 32, 64), 100
-CONV_SIDE = 4  # 28 pixels, halved three times, rounded up
+PICTURES = {"conv": (1, 28, 28), "colour": (3, 32, 32)}  # of the convolutional models: channels, height and width
+CONV_SIDE = 4  # 28 pixels or 32, halved three times, rounded up
 
 
 class Channel:
@@ -62,8 +63,8 @@ def load_images(options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
         data = gluon_vae.load_mnist(options["source"])
         return data.x_train, data.x_test
-    folder = Path(options["folder"])
-    return np.load(folder / "x_train.npy")[: options.get("first")], np.load(folder / "x_test.npy")
+    folder, kind = Path(options["folder"]), "-colour" if options["model"] == "colour" else ""
+    return np.load(folder / f"x_train{kind}.npy")[: options.get("first")], np.load(folder / f"x_test{kind}.npy")
 
 
 def start_parameters(options: dict[str, Any]) -> list[np.ndarray]:

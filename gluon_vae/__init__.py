@@ -4,13 +4,13 @@ To read the package, begin with the loss and follow the data:
 
 1. ``losses``: the terms of the negative ELBO; ``layers``: encoders and decoders; ``likelihoods``: p(x|z)
 2. ``vae``: the negative ELBO, and the VAEs; ``model``: what they share with ``autoencoders``, and how a call goes;
-   ``semi_supervised``: a label as a second latent
+   ``semi_supervised``: a label as a second latent; ``shapes``: the picture behind a row of numbers
 3. ``training``: ``fit``, the loop; ``run``: what a run is; ``adam``: the rule of its steps
 4. ``evaluation``: the ELBO and log p(x) of images; ``scoring``: which images are strange; ``latent``: from images to
    codes and back; ``interpolation``: ways between codes; ``priors``, ``vamp_prior``, ``flow``: other p(z);
    ``sample_quality``: how good samples are, by ``digit_classifier``; ``export``: the networks for other runtimes
-5. ``data``, ``images`` with ``pixels``, ``classes``, ``idx``, ``array_files`` and ``picture_files``, ``plotting``
-   with ``sheets``, ``figures``: where images come from, and where they go
+5. ``data``, ``images`` with ``sources``, ``pixels``, ``classes``, ``idx``, ``array_files``, ``picture_files``;
+   ``plotting`` with ``sheets``, ``planes`` and ``palette``, ``figures``: where images come from, and where they go
 6. ``contract``: what all of that asks of a model of your own
 
 The rest is for machines: ``arrays``, ``checks``, ``checkpoint`` with ``archive``, ``metadata`` and ``reading``,

@@ -208,9 +208,7 @@ def codes(name: str, z: Any, n_latent: int | None = None, dtype: Any = None) -> 
         return _finite(name, z if dtype is None else z.astype(dtype, copy=False))
 
 
-def labels(
-    name: str, y: Any, n: int, n_classes: int | None = 10, *, values: bool = True, missing: bool = False
-) -> Any:
+def labels(name: str, y: Any, n: int, n_classes: int | None, *, values: bool = True, missing: bool = False) -> Any:
     """Accept ``n`` labels, integers from 0 to ``n_classes - 1``, as int64; None where there are no classes.
 
     With ``missing=True`` also -1, where a label is not known.

@@ -103,16 +103,16 @@ def as_text(names: np.ndarray) -> np.ndarray:
 def _column(name: str, y: np.ndarray) -> np.ndarray:
     y = checks.unmasked(name, y)
     wanted = f"{name} must be labels, (n,), integers or text"
-    if y.dtype.kind == "O":
-        raise ValueError(f"{wanted}, got Python objects: save them as np.array(labels, dtype=str)")
-    if y.dtype.kind not in "iuUS":
-        hint = ": convert them by astype(int)" if y.dtype.kind in "fb" else ""
-        raise ValueError(f"{wanted}, got dtype {y.dtype}{hint}")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
         hint = ": of one-hot rows, save argmax(axis=1)" if y.ndim == 2 else ""
         raise ValueError(f"{wanted}, got shape {y.shape}{hint}")
+    if y.dtype.kind == "O":
+        raise ValueError(f"{wanted}, got Python objects: save them as np.array(labels, dtype=str)")
+    if y.dtype.kind not in "iuUS":
+        hint = ": convert them by astype(int)" if y.dtype.kind in "fb" else ""
+        raise ValueError(f"{wanted}, got dtype {y.dtype}{hint}")
     if y.dtype.kind == "u" and y.size and y.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{wanted}, got {y.max()}, which is beyond 64 bits with a sign")
     return as_text(y) if y.dtype.kind in "US" else y.astype(np.int64)

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import array_files, checks, classes, idx, picture_files, pixels
-from .data import Mnist, is_mnist, load_mnist
+from . import array_files, checks, classes, picture_files, pixels, sources
+from .data import Mnist, is_mnist
+from .shapes import ImageShape
 
 TEST_SHARE = 0.2
-ACCEPTED = "source must be an array, 'sample', 'mnist', a .npy, .npz or IDX file, or a folder"
 MOST_NAMES, MOST_LETTERS = 12, 100  # of the classes, in a line
 
 
 class Images(NamedTuple):
     """Images to train and to test a model with, and what they are.
 
-    Attributes
+    Parameters
     ----------
     x_train, x_test : (n, n_output) float32
         Flat pixels in [0, 1]; of colour, all of red, then of green, then of blue.
@@ -38,19 +37,9 @@ class Images(NamedTuple):
     y_train: np.ndarray | None
     x_test: np.ndarray
     y_test: np.ndarray | None
-    image_shape: tuple[int, int, int]
+    image_shape: ImageShape
     class_names: tuple[str, ...] | None
     ink: bool
-
-
-class Part(NamedTuple):
-    """Pixels as they were found, with names for messages, and the files that they are of, if that is one for each."""
-
-    name: str
-    x: np.ndarray
-    label_name: str = ""
-    y: np.ndarray | None = None
-    files: Sequence[Path] = ()
 
 
 def load_images(
@@ -138,7 +127,7 @@ def load_images(
         raise ValueError("labels are given beside an array, and source is none")
     if not checks.flag("in_memory", in_memory):
         return _mapped(source, shape, share)
-    parts, class_names, ink = found(source, labels, shape, background)
+    parts, class_names, ink = sources.found(source, labels, shape, background)
     if len(parts) > 1 and test_share is not None:
         raise ValueError(
             f"test_share is for a source without a test part, got {test_share} for {source}, which has one"
@@ -150,7 +139,11 @@ def load_images(
     assert shape is not None
     y: Sequence[np.ndarray | None] = [None] * len(parts)
     if any(part.y is not None for part in parts):
-        y, class_names = classes.numbered(_labels(parts, [len(x) for x in rows]), class_names)
+        labelled = [(part.label_name, part.y) for part in parts if part.y is not None]
+        y, class_names = classes.numbered(labelled, class_names)
+        for part, x, numbers in zip(parts, rows, y):
+            if len(numbers) != len(x):
+                raise ValueError(f"{part.label_name} has {len(numbers)} labels, and {part.name} has {len(x)} images")
     if len(parts) == 1:
         places = classes.split(len(rows[0]), y[0], class_names, share, seed)
         rows = [rows[0][some] for some in places]
@@ -180,102 +173,16 @@ def describe(images: Images | Mnist) -> str:
     return f"{found}, {len(names)} classes: {', '.join(names[:n_shown])}{more}"
 
 
-def found(
-    source: Any, labels: Any, image_shape: pixels.Shape | None, background: str | None
-) -> tuple[list[Part], tuple[str, ...] | None, bool]:
-    """Return the parts of a source, to train and to test or all in one, names of classes, and whether 1 is ink."""
-    if isinstance(source, np.ndarray):
-        return [Part("source", source, "labels", None if labels is None else np.asarray(labels))], None, False
-    if source in ("sample", "mnist"):
-        mnist = load_mnist(source)
-        parts = [
-            Part("x_train", mnist.x_train, "y_train", mnist.y_train),
-            Part("x_test", mnist.x_test, "y_test", mnist.y_test),
-        ]
-        return parts, mnist.class_names, mnist.ink
-    path = _existing(source)
-    if path.is_dir():
-        pairs = idx.find(path)
-        return (_of_idx(pairs), None, True) if pairs else (of_pictures(path, image_shape, background), None, False)
-    if idx.NAME.fullmatch(path.name):
-        return _of_idx(idx.find(path)), None, True
-    if path.suffix.lower() == ".npy":
-        return [Part(str(path), array_files.read(path))], None, False
-    if path.suffix.lower() == ".npz":
-        arrays = array_files.read_archive(path)
-        return _of_archive(path, arrays), _given_names(path, arrays), False
-    raise ValueError(f"{ACCEPTED}, got the file {path}")
-
-
-def _existing(source: Any) -> Path:
-    if not isinstance(source, str | os.PathLike):
-        raise ValueError(f"{ACCEPTED}, got {type(source).__name__}")
-    path = Path(os.fsdecode(source))
-    if not os.fspath(source) or not path.exists():
-        raise ValueError(f"{ACCEPTED}, got {str(source)!r}, which does not exist")
-    return path
-
-
-def _of_idx(pairs: Sequence[idx.Pair]) -> list[Part]:
-    return [
-        Part(str(images), idx.read(images), str(of), None if of is None else idx.read(of)) for images, of in pairs
-    ]
-
-
-def of_pictures(folder: Path, image_shape: pixels.Shape | None, background: str | None) -> list[Part]:
-    listed = picture_files.find(folder)
-    shape = picture_files.common_shape([picture for part in listed for picture in part], image_shape)
-    parts = []
-    for part in listed:
-        y = None if part[0].label is None else np.array([picture.label for picture in part])
-        x = picture_files.read(part, shape, background).reshape(-1, *shape)
-        parts.append(Part(str(folder), x, str(folder), y, [picture.path for picture in part]))
-    return parts
-
-
-def _of_archive(path: Path, arrays: dict[str, np.ndarray]) -> list[Part]:
-    suffixes = [suffix for suffix in ("", "_train", "_test") if f"x{suffix}" in arrays]
-    wanted = {f"{kind}{suffix}" for suffix in suffixes for kind in "xy"}
-    has = set(arrays) - {"class_names"}
-    if suffixes not in ([""], ["_train"], ["_train", "_test"]) or not has <= wanted:
-        raise ValueError(f"{path} has {', '.join(sorted(has)) or 'nothing'}, and is to have {array_files.UNDERSTOOD}")
-    if has != wanted and any(name in has for name in ("y", "y_train", "y_test")):
-        raise ValueError(f"{path} has {', '.join(sorted(has))}: labels are missing for a part")
-    return [
-        Part(f"x{suffix} of {path}", arrays[f"x{suffix}"], f"y{suffix} of {path}", arrays.get(f"y{suffix}"))
-        for suffix in suffixes
-    ]
-
-
-def _given_names(path: Path, arrays: dict[str, np.ndarray]) -> tuple[str, ...] | None:
-    names = arrays.get("class_names")
-    if names is None:
-        return None
-    if names.dtype.kind not in "US" or names.ndim != 1:
-        raise ValueError(
-            f"class_names of {path} must be text, one name to a class, got {names.dtype}, shape {names.shape}"
-        )
-    return tuple(map(str, classes.as_text(names)))
-
-
-def _labels(parts: Sequence[Part], counts: Sequence[int]) -> list[tuple[str, np.ndarray]]:
-    found = []
-    for part, n in zip(parts, counts):
-        assert part.y is not None
-        if len(part.y) != n:
-            raise ValueError(f"{part.label_name} has {len(part.y)} labels, and {part.name} has {n} images")
-        found.append((part.label_name, part.y))
-    return found
-
-
-def _mapped(source: Any, image_shape: pixels.Shape | None, share: float) -> Images:
+def _mapped(source: Any, image_shape: ImageShape | None, share: float) -> Images:
     """Leave an array on the disk, its last images as the test part."""
-    path = _existing(source)
+    path = sources.existing(source)
     if path.suffix.lower() != ".npy":
         raise ValueError(f"in_memory=False is for the float32 numbers of a .npy file, got {path}")
-    rows, shape = pixels.flat(str(path), array_files.mapped(path), image_shape)
-    if not isinstance(rows, np.memmap):
+    array = array_files.mapped(path)
+    shape, is_last = pixels.reading(str(path), array.shape, image_shape)
+    if is_last and shape[0] > 1:
         raise ValueError(f"{path} must have its channels before height and width to stay on the disk")
+    rows = array.reshape(len(array), -1)
     checks.images(str(path), rows)
     n_test = classes.n_test(len(rows), share)
     return Images(rows[:-n_test], None, rows[-n_test:], None, shape, None, False)

@@ -17,8 +17,8 @@ def interpolate(start: Any, end: Any, n_steps: int = 10, *, arc: bool = False) -
     A straight line in many dimensions passes nearer to the origin than codes lie: between two draws from N(0, I) its
     middle has the length of ``sqrt(n_latent / 2)``, where the prior's draws have ``sqrt(n_latent)``. The arc turns
     from one direction to the other by equal angles, and changes the length by equal steps (White 2016, arXiv
-    1609.04468). In two dimensions the two are alike; the line needs no origin, and is what an autoencoder's codes
-    should be given.
+    1609.04468). In few dimensions that gains nothing, for codes lie near the origin too; and an autoencoder's codes,
+    which have no prior, know no origin.
 
     Parameters
     ----------
@@ -40,6 +40,7 @@ def interpolate(start: Any, end: Any, n_steps: int = 10, *, arc: bool = False) -
 
     Examples
     --------
+    >>> import numpy as np
     >>> gluon_vae.interpolate(np.zeros((1, 2)), np.ones((1, 2)), 3).tolist()
     [[[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]]]
     """

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from . import checks, pixels
+from .shapes import ImageShape
 from .storage import open_regular
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def find(folder: Path) -> list[list[Picture]]:
     return found
 
 
-def common_shape(pictures: Sequence[Picture], image_shape: Sequence[int] | None = None) -> pixels.Shape:
+def common_shape(pictures: Sequence[Picture], image_shape: Sequence[int] | None = None) -> ImageShape:
     """Return the shape of a set: the one that is asked for, or that which all pictures have.
 
     Raises
@@ -93,7 +94,7 @@ def common_shape(pictures: Sequence[Picture], image_shape: Sequence[int] | None 
     return 3 if any(picture.is_colour for picture in pictures) else 1, *first.size
 
 
-def read(pictures: Sequence[Picture], shape: pixels.Shape, background: str | None = None) -> np.ndarray:
+def read(pictures: Sequence[Picture], shape: ImageShape, background: str | None = None) -> np.ndarray:
     """Decode pictures.
 
     One of another size is scaled, by Lanczos' filter, until it covers the shape, and cut to its middle: proportions
@@ -126,7 +127,7 @@ def read(pictures: Sequence[Picture], shape: pixels.Shape, background: str | Non
     return x.reshape(len(x), -1)
 
 
-def _values(path: Path, shape: pixels.Shape, background: str | None) -> np.ndarray:
+def _values(path: Path, shape: ImageShape, background: str | None) -> np.ndarray:
     """Return a picture as (channels, height, width), or with one channel instead of three equal ones."""
     from PIL import Image, ImageOps
 
@@ -212,6 +213,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             image = Image.open(file, formats=FORMATS)
         except UnidentifiedImageError:
             raise ValueError(f"it is damaged or none of {', '.join(FORMATS)}") from None
+        except Image.DecompressionBombError:
+            raise ValueError(f"it has more pixels than the {MAX_PIXELS} that are read") from None
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise ValueError(f"it has {width} x {height} pixels, and at most {MAX_PIXELS} are read")

@@ -8,21 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import checks, machine
+from .shapes import ImageShape, shape_of
 
-Shape = tuple[int, int, int]
 LAYOUTS = "(n, height, width), (n, channels, height, width), (n, height, width, channels) or (n, width of a flat row)"
 
 
-def flat(name: str, x: np.ndarray, image_shape: Sequence[int] | None = None) -> tuple[np.ndarray, Shape]:
-    """Bring pictures into the order that models take: a row each, a channel after the other.
-
-    Nothing is copied unless channels come last and there are three of them.
+def reading(name: str, shape: Sequence[int], image_shape: Sequence[int] | None = None) -> tuple[ImageShape, bool]:
+    """Tell what pictures an array of some shape has, and whether their channels come last.
 
     Parameters
     ----------
     name : str
         Of the array, for messages.
-    x : array
+    shape : sequence of int
         (n, height, width), (n, channels, height, width), (n, height, width, channels), with 1 or 3 channels, or flat
         rows, (n, width).
     image_shape : (channels, height, width), optional
@@ -31,45 +29,59 @@ def flat(name: str, x: np.ndarray, image_shape: Sequence[int] | None = None) -> 
 
     Returns
     -------
-    x : (n, channels * height * width)
-        Of the given dtype, channel-first.
     image_shape : (int, int, int)
         Channels, height and width.
+    is_last : bool
 
     Raises
     ------
     ValueError
         If the shape has no meaning, several of them, or another than ``image_shape``; says what to give.
     """
-    if not 2 <= x.ndim <= 4 or 0 in x.shape:
-        raise ValueError(f"{name} must be a non-empty array of pictures, {LAYOUTS}, got shape {x.shape}")
-    wanted = None if image_shape is None else checks.image_shape("image_shape", image_shape)
-    if x.ndim == 2:
-        return x, _shape_of_rows(name, x.shape[1], wanted)
-    readings = _readings(x.shape[1:])
+    shape = tuple(shape)
+    if not 2 <= len(shape) <= 4 or 0 in shape:
+        raise ValueError(f"{name} must be a non-empty array of pictures, {LAYOUTS}, got shape {shape}")
+    wanted = checks.optional(checks.image_shape)("image_shape", image_shape)
+    if len(shape) == 2:
+        return shape_of(f"the width of {name}", shape[1], wanted), False
+    readings = _readings(shape[1:])
     if not readings:
         raise ValueError(
-            f"{name} must have 1 or 3 channels, as its second axis or its last, got shape {x.shape}: leave an alpha "
+            f"{name} must have 1 or 3 channels, as its second axis or its last, got shape {shape}: leave an alpha "
             "channel out, or compose it over a colour"
         )
-    fitting = [reading for reading in readings if wanted in (None, reading[0])]
-    if wanted is None and x.ndim == 3 and x.shape[2] in checks.CHANNELS:
-        _, height, width = x.shape
+    if wanted is None and len(shape) == 3 and shape[2] in checks.CHANNELS:
         raise ValueError(
-            f"{name} of shape {x.shape} could be a picture whose channels come last, or many that are {width} wide: "
-            f"add an axis, x[None], or give image_shape={(1, height, width)}"
+            f"{name} of shape {shape} could be a picture whose channels come last, or many that are {shape[2]} wide: "
+            f"add an axis, x[None], or give image_shape={(1, *shape[1:])}"
         )
+    fitting = [found for found in readings if wanted in (None, found[0])]
+    if not fitting:
+        has = " or ".join(str(found) for found, _ in readings)
+        raise ValueError(f"{name} of shape {shape} has pictures of {has}, and image_shape={wanted} was given")
     if len(fitting) > 1:
-        shapes = sorted({shape for shape, _ in fitting})
+        shapes = sorted({found for found, _ in fitting})
         if len(shapes) == 1:  # the axes are equal: no shape tells them apart
             what = f"flat rows, channel after channel, x.reshape(n, -1), and image_shape={shapes[0]}"
         else:
-            what = " or ".join(f"image_shape={shape}" for shape in shapes)
-        raise ValueError(f"{name} of shape {x.shape} could have its channels first or last: give {what}")
-    if not fitting:
-        is_one_of = " or ".join(str(shape) for shape, _ in readings)
-        raise ValueError(f"{name} of shape {x.shape} has pictures of {is_one_of}, and image_shape={wanted} was given")
-    shape, is_last = fitting[0]
+            what = " or ".join(f"image_shape={found}" for found in shapes)
+        raise ValueError(f"{name} of shape {shape} could have its channels first or last: give {what}")
+    return fitting[0]
+
+
+def flat(name: str, x: np.ndarray, image_shape: Sequence[int] | None = None) -> tuple[np.ndarray, ImageShape]:
+    """Bring pictures into the order that models take: a row each, a channel after the other; see ``reading``.
+
+    Nothing is copied unless channels come last and there are three of them.
+
+    Returns
+    -------
+    x : (n, channels * height * width)
+        Of the given dtype, channel-first.
+    image_shape : (int, int, int)
+        Channels, height and width.
+    """
+    shape, is_last = reading(name, x.shape, image_shape)
     rows = np.moveaxis(x, -1, 1) if is_last else x
     return rows.reshape(len(x), -1), shape
 
@@ -119,23 +131,12 @@ def check_memory(name: str, shape: Sequence[int], dtype: np.dtype) -> None:
         )
 
 
-def _readings(shape: tuple[int, ...]) -> list[tuple[Shape, bool]]:
+def _readings(shape: tuple[int, ...]) -> list[tuple[ImageShape, bool]]:
     """Return what pictures of two or three axes can be: their shape, and whether channels come last."""
     first, middle, last = (1, *shape) if len(shape) == 2 else shape
     if len(shape) == 2:
         return [((1, middle, last), False)]
     found = [((first, middle, last), False)] if first in checks.CHANNELS else []
-    return found + ([((last, first, middle), True)] if last in checks.CHANNELS else [])
-
-
-def _shape_of_rows(name: str, width: int, wanted: Shape | None) -> Shape:
-    side = math.isqrt(width)
-    if wanted is None and side * side != width:
-        raise ValueError(
-            f"{name} has rows of {width} numbers, which are no square grey picture: give "
-            "image_shape=(channels, height, width)"
-        )
-    shape = wanted or (1, side, side)
-    if math.prod(shape) != width:
-        raise ValueError(f"{name} has rows of {width} numbers, and image_shape={shape} needs {math.prod(shape)}")
-    return shape
+    if last in checks.CHANNELS and shape != (1, 1, 1):
+        found += [((last, first, middle), True)]
+    return found

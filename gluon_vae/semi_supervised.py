@@ -24,7 +24,7 @@ from .vae import ConditionalVAE, VAEOptions
 class SemiSupervisedVAE(ConditionalVAE):
     """A VAE that learns from images with and without labels: the model M2 of Kingma et al. (2014, arXiv 1406.5298).
 
-    An image is drawn from p(x|y, z) with a digit y, each as probable as any other, and z ~ N(0, I). The posterior is
+    An image is drawn from p(x|y, z) with a label y, each as probable as any other, and z ~ N(0, I). The posterior is
     q(y|x) q(z|x, y): a classifier beside the encoder. Called as ``net(x, y)``, with -1 for a label that is not known,
     it returns the loss, (batch,), in nats per image. Of an image with a label that is the negative ELBO of p(x, y),
     and the classifier's own negative log-likelihood with its weight,

@@ -90,15 +90,23 @@ def as_pictures(name: str, images: np.ndarray, image_shape: Sequence[int] | None
         return images.reshape(-1, *shape_of(f"the width of {name}", images.shape[1], shape))
     pictures = images[:, None] if images.ndim == 3 else images
     if pictures.ndim != 4 or not pictures.size or pictures.shape[1] not in checks.CHANNELS:
-        hint = ""
-        if pictures.ndim == 4 and pictures.shape[-1] in checks.CHANNELS:
-            hint = f": channels come first, {name}.transpose(0, 3, 1, 2)"
-        elif pictures.ndim == 4 and 4 in (pictures.shape[1], pictures.shape[-1]):
-            hint = ": an alpha channel is to be left out"
         raise ValueError(
             f"{name} must be a non-empty array of shape (n, height, width), (n, 1, height, width), "
-            f"(n, 3, height, width), or flat (n, n_output), got {images.shape}{hint}"
+            f"(n, 3, height, width), or flat (n, n_output), got {images.shape}{_hint(name, images.shape)}"
         )
     if shape is not None and pictures.shape[1:] != shape:
         raise ValueError(f"image_shape must be that of {name}, {pictures.shape[1:]}, got {shape}")
     return pictures
+
+
+def _hint(name: str, shape: tuple[int, ...]) -> str:
+    """Return what makes pictures of images whose channels are in another place, or one too many."""
+    if len(shape) != 4:
+        return ""
+    if shape[3] in checks.CHANNELS:
+        return f": channels come first, {name}.transpose(0, 3, 1, 2)"
+    if shape[1] == 4:
+        return f": leave the alpha channel out, {name}[:, :3]"
+    if shape[3] == 4:
+        return f": leave the alpha channel out, and the others come first, {name}[..., :3].transpose(0, 3, 1, 2)"
+    return ""

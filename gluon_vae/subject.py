@@ -6,18 +6,18 @@ import argparse
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 
 import mxnet as mx
 from mxnet.gluon import HybridBlock
 
 from . import checkpoint, checks, plotting, reading, shapes
 from .data import Mnist
-from .figures import Draw, Size
+from .figures import Draw, Size, sheet_size
 from .images import Images, describe
 
 Data = Mnist | Images
@@ -98,12 +98,16 @@ class Subject(NamedTuple):
 
     def sheet(self, images: np.ndarray, n_columns: int, title: str, **settings: Any) -> tuple[Size, Draw]:
         """Return the size of a sheet of images, and what draws it (``plotting.plot_images``)."""
-        _, height, width = self.shape
-        across, down = n_columns * width, math.ceil(len(images) / n_columns) * height
-        scale = min(9 / across, 12 / down, 1.2 / max(height, width))  # it fits on a screen, and none is a poster
         settings |= {"title": title, "n_columns": n_columns, "image_shape": self.shape, "ink": self.ink}
-        draw = partial(plotting.plot_images, **settings)
-        return (max(3.0, scale * across + 0.8), max(1.5, scale * down + 0.6)), lambda ax: draw(images, ax)
+        longest = max(map(len, settings.get("column_labels") or ("",)))
+        size = sheet_size(n_columns, math.ceil(len(images) / n_columns), 0.6, 0.5 + 0.08 * longest, self.shape)
+
+        def draw(ax: Axes) -> None:
+            plotting.plot_images(images, ax, **settings)
+            if longest > 2:  # names would run into each other
+                ax.tick_params(axis="x", labelrotation=90)
+
+        return size, draw
 
 
 def load(args: argparse.Namespace, device: mx.Context, load_data: Loader) -> Subject:
@@ -117,24 +121,26 @@ def load(args: argparse.Namespace, device: mx.Context, load_data: Loader) -> Sub
         If a file cannot be read.
     """
     net, facts = _model(args.checkpoint, device)
-    named = f"{type(net).__name__} with a {net.n_latent}-D latent"
+    named = f"{type(net).__name__}, {net.n_latent}-D latent"
     if args.data is None and args.command == "generate":
         if args.test_share is not None:
             raise ValueError("--test-share is of --data, which is not given")
+        if args.image_shape is not None:
+            check_shape(net, "--image-shape", args.image_shape)
         shape = shapes.shape_of("the width of an image", net.n_output, net.image_shape or args.image_shape)
         print(named)
         return Subject(net, None, shape, ink=True)
     source = "sample" if args.data is None else args.data
     shape_given = {"data": source, "image_shape": asked_shape(net, source, args)}
     data = load_data(argparse.Namespace(**vars(args) | shape_given))
-    given = "the sample (--data names other images)" if args.data is None else "--data"
+    given = "the sample (--data names other data)" if args.data is None else "--data"
     check_shape(net, given, data.image_shape)
     if net.n_classes is not None:
         if data.class_names is None and args.command not in ("generate", "score"):
-            raise ValueError(f"{given} has no labels, which a {type(net).__name__} is told")
+            raise ValueError(f"{given} has no labels, and {type(net).__name__} is told them")
         if len(data.class_names or ()) > net.n_classes:
             raise ValueError(f"{given} has {len(data.class_names or ())} classes, and the model {net.n_classes}")
-    print(f"{named}; {describe(data)}, {_origin(data, facts)}")
+    print(f"{named}; {describe(data)} ({_origin(data, facts)})")
     return Subject(net, data, data.image_shape, data.ink)
 
 
@@ -159,8 +165,7 @@ def check_shape(net: HybridBlock, given: str, shape: shapes.ImageShape) -> None:
     if net.image_shape not in (None, shape) or math.prod(shape) != net.n_output:
         wanted = " x ".join(map(str, net.image_shape or (net.n_output,)))
         raise ValueError(
-            f"{given} must have images of {wanted} numbers, as the model was trained on, got "
-            f"{' x '.join(map(str, shape))}"
+            f"{given} must be of images of {wanted} numbers, as the model is, got {' x '.join(map(str, shape))}"
         )
 
 
@@ -183,7 +188,7 @@ def _origin(data: Data, facts: dict[str, Any]) -> str:
     """Say whether the test images were kept from the training, as far as checksums tell."""
     kept = [zlib.crc32(np.ascontiguousarray(x)) for x in (data.x_train, data.x_test)]
     if kept == [facts.get("training images"), facts.get("test images")]:
-        return "those of its training"
+        return "as in its training"
     if kept[1] == facts.get("training images"):
-        return "the test images being those that it was trained on"
-    return "not those of its training"
+        return "the test images are those that it was trained on"
+    return "not as in its training"

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import checks, images, picture_files, pixels
+from . import checks, picture_files, pixels, sources
+from .shapes import ImageShape
 
 
 class Unsplit(NamedTuple):
@@ -29,7 +30,7 @@ class Unsplit(NamedTuple):
 
     x: np.ndarray
     names: tuple[str, ...]
-    image_shape: pixels.Shape
+    image_shape: ImageShape
     ink: bool
 
 
@@ -59,9 +60,9 @@ def load_unsplit(
     shape = checks.optional(checks.image_shape)("image_shape", image_shape)
     path = Path(source)
     if path.suffix.lower() in picture_files.SUFFIXES and path.is_file():
-        parts, ink = images.of_pictures(path, shape, background), False
+        parts, ink = sources.of_pictures(path, shape, background), False
     else:
-        parts, _, ink = images.found(source, None, shape, background)
+        parts, _, ink = sources.found(source, None, shape, background)
     rows, names = [], []
     for part, kind in zip(parts, ("train", "test")):
         x, shape = pixels.flat(part.name, part.x, shape)

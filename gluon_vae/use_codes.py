@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,16 @@ MOST_NAMED = 30  # columns that have room for a name
 def generated(subject: Subject, args: argparse.Namespace) -> Result:
     """Decode draws from the prior, or codes of a file."""
     net, n_classes = subject.net, subject.net.n_classes
-    label = None
+    label: int | None = None
     if args.label is not None:
         if n_classes is None:
-            raise ValueError(f"--label is for models that take labels, and a {type(net).__name__} takes none")
+            raise ValueError(f"--label is for models that take labels, and {type(net).__name__} takes none")
         label = subject.class_of("--label", args.label)
     every = n_classes is not None and label is None
     z = _codes(subject, args, 10 if every else 100)
-    n_columns, names, labels = 0, None, None
+    n_columns = math.ceil(math.sqrt(min(len(z), MOST_DRAWN)))
+    names: Sequence[str] | None = None
+    labels: np.ndarray | None = None
     title = "Prior samples" if args.z is None else "Decoded codes"
     if every:
         n_columns, labels = n_classes, np.tile(np.arange(n_classes), len(z))
@@ -39,7 +42,6 @@ def generated(subject: Subject, args: argparse.Namespace) -> Result:
         labels = np.full(len(z), label)
         title += f" of {subject.names[label]}"
     images = generate(net, z, labels, pixels=args.pixels, seed=args.seed)
-    n_columns = n_columns or math.ceil(math.sqrt(min(len(images), MOST_DRAWN)))
     shown = images[: max(1, MOST_DRAWN // n_columns) * n_columns]
     if len(shown) < len(images):
         title += f": the first {len(shown)} of {len(images)}"
@@ -55,7 +57,7 @@ def _codes(subject: Subject, args: argparse.Namespace, n: int) -> np.ndarray:
             raise ValueError("--n and --temperature are of draws, and --z gives the codes")
         return checks.codes("--z", array_files.read(args.z), net.n_latent, np.float32)
     if not hasattr(net, "nll_given"):
-        raise ValueError(f"--z must be given for a {type(net).__name__}, which has no prior to draw codes from")
+        raise ValueError(f"--z must be given: {type(net).__name__} has no prior to draw codes from")
     n = checks.positive_int("--n", n if args.n is None else args.n)
     return temperature * prior_draws(n, net.n_latent, args.seed)
 
@@ -86,12 +88,14 @@ def interpolated(subject: Subject, args: argparse.Namespace) -> Result:
         raise ValueError("--steps must be at least 2, the ends, got 1")
     labels = subject.labels(data.y_test)
     if args.classes is not None:
-        ends, names, codes = _means(subject, args)
-        pictures, of_ends = None, ends
+        what, names = "mean codes of classes", subject.names
+        ends, codes = _means(subject, args)
+        of_ends = ends
     else:
-        ends, names = _pairs(args, len(data.x_test)), None
+        what, names = "test images", tuple(map(str, range(len(data.x_test))))
+        ends = _pairs(args, len(data.x_test))
         given = None if labels is None else labels[ends.ravel()]
-        pictures, of_ends = data.x_test[ends], None if given is None else given.reshape(ends.shape)
+        of_ends = ends if given is None else given.reshape(ends.shape)
         codes = encode(net, data.x_test[ends.ravel()], given).reshape(*ends.shape, -1)
     z = interpolate(codes[:, 0], codes[:, 1], args.steps, arc=args.arc)
     told = None
@@ -100,11 +104,14 @@ def interpolated(subject: Subject, args: argparse.Namespace) -> Result:
         told = np.where(is_later, of_ends[:, 1:], of_ends[:, :1])
     images = generate(net, z.reshape(-1, net.n_latent), None if told is None else told.ravel())
     images = images.reshape(*z.shape[:2], -1)
-    sheet, gaps = images, ()
-    if pictures is not None:
-        sheet, gaps = np.concatenate([pictures[:, :1], images, pictures[:, 1:]], axis=1), (1, args.steps + 1)
-    title = f"{'Arcs' if args.arc else 'Lines'} between {'mean codes of classes' if names else 'test images'}"
-    rows = [" to ".join(names[i] if names else str(i) for i in pair) for pair in ends]
+    sheet = images
+    gaps: list[int] = []
+    if args.classes is None:  # the images themselves are to the left and to the right
+        pictures = data.x_test[ends]
+        sheet = np.concatenate([pictures[:, :1], images, pictures[:, 1:]], axis=1)
+        gaps = [1, args.steps + 1]
+    title = f"{'Arcs' if args.arc else 'Lines'} between {what}"
+    rows = [f"{names[first]} to {names[second]}" for first, second in ends]
     flat = sheet.reshape(-1, net.n_output)
     size, draw = subject.sheet(flat, sheet.shape[1], title, row_labels=rows, column_gaps=gaps)
     arrays = {"images": images, "z": z, "ends": ends, "labels": told, "image_shape": subject.shape}
@@ -121,8 +128,8 @@ def _pairs(args: argparse.Namespace, n_images: int) -> np.ndarray:
     return np.random.default_rng(args.seed).permutation(n_images)[: 2 * n].reshape(n, 2)
 
 
-def _means(subject: Subject, args: argparse.Namespace) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
-    """Return classes, (n, 2), what they are called, and the mean codes of their test images, (n, 2, n_latent)."""
+def _means(subject: Subject, args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """Return classes, (n, 2), and the mean codes of their test images, (n, 2, n_latent)."""
     data = subject.images
     if data.y_test is None:
         raise ValueError("--classes is for images with labels, and --data has none")
@@ -134,4 +141,4 @@ def _means(subject: Subject, args: argparse.Namespace) -> tuple[np.ndarray, tupl
             raise ValueError(f"--classes must have test images, and there are none of {subject.names[c]}")
         y = subject.labels(data.y_test)
         means[c] = encode(subject.net, data.x_test[of_class], None if y is None else y[of_class]).mean(axis=0)
-    return ends, subject.names, np.stack([[means[c] for c in pair] for pair in ends])
+    return ends, np.stack([[means[c] for c in pair] for pair in ends])

@@ -49,6 +49,7 @@ def scored(subject: Subject, args: argparse.Namespace) -> Result:
     net, data = subject.net, subject.images
     n_samples = checks.positive_int("--n-samples", args.n_samples)
     share = checks.fraction("--share", args.share)
+    anomaly_threshold(np.arange(len(data.x_test)), share)  # too few images for it are found before they are scored
     judged = None
     if args.scored is not None:
         judged = load_unsplit(
@@ -56,7 +57,8 @@ def scored(subject: Subject, args: argparse.Namespace) -> Result:
         )
         check_shape(net, "--scored", judged.image_shape)
         if judged.ink != data.ink and not args.invert:
-            print("1 is ink in one of --data and --scored and light in the other: is it --invert that they need?")
+            ink, light = ("--data", "--scored") if data.ink else ("--scored", "--data")
+            print(f"1 is ink in {ink} and light in {light}: --invert, if dark strokes are to be light ones")
         if args.invert:
             judged = judged._replace(x=1 - judged.x)
     elif args.invert:

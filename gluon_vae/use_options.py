@@ -31,7 +31,7 @@ image_shape, which is with them, is (channels, height, width).
 examples:
   python -m gluon_vae --from out/checkpoint generate
   python -m gluon_vae --from out/checkpoint generate --label 7 --n 36 --seed 1 --out sevens
-  python -m gluon_vae --from out/checkpoint score --data mnist --scored photographs/
+  python -m gluon_vae --from out/checkpoint score --scored pictures/
   python -m gluon_vae --from out/checkpoint interpolate --pairs 3,17 5,8 --steps 12
 """
 OF_DATA = "{sample,mnist,PATH}"
@@ -167,7 +167,7 @@ def _score(parser: argparse.ArgumentParser) -> None:
     option(
         "--invert", action="store_true", help="judge 1 - x: of dark ink on white paper, where the model has 1 as ink"
     )
-    option("--share", type=float, default=0.05, metavar="S", help="of ordinary images above (default: 0.05)")
+    option("--share", type=float, default=0.05, metavar="S", help="of ordinary images above at most (default: 0.05)")
     option("--n-samples", type=int, default=100, metavar="K", help="draws of z per image (default: 100)")
     _seed(parser, "fixes the halves and the draws of z")
 

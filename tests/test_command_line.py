@@ -128,6 +128,79 @@ def test_every_model_is_trained_by_name_rebuilt_from_its_checkpoint_and_the_same
         assert (again / name).read_bytes() == (out / name).read_bytes(), name
 
 
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Return a folder with six pictures of each of three classes, 3 x 8 x 10."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for number, name in enumerate(("moss", "sand", "sky")):
+        (folder / name).mkdir()
+        for i in range(6):
+            x = rng.integers(0, 60, (8, 10, 3)).astype(np.uint8)
+            x[..., number] += 150
+            Image.fromarray(x).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "shape"),
+    [
+        ("conditional", (), (3, 8, 10)),
+        ("conv", ("--image-shape", "3,12,9", "--test-share", "0.5"), (3, 12, 9)),
+        ("vae", ("--image-shape", "1,8,8", "--likelihood", "gaussian", "--export", "onnx"), (1, 8, 8)),
+    ],
+)
+def test_a_folder_of_pictures_is_trained_on_and_drawn(model, options, shape, pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--data", str(pictures), "--model", model, "--batch-size", "5", *options]
+    command_line.main([*QUICK, *arguments, "--seed", "3", "--out", "out"])
+    n_test = 9 if "--test-share" in options else 3
+    printed = capsys.readouterr().out
+    found = f"{18 - n_test} training and {n_test} test pictures, {' x '.join(map(str, shape))}"
+    assert printed.startswith(f"{found}, 3 classes: moss, sand, sky; ")
+    assert "the test pictures)" in printed
+    data = gluon_vae.load_images(pictures, image_shape=shape, test_share=n_test / 18)  # whatever --seed was
+    net = gluon_vae.load("out/checkpoint")
+    labels = data.y_test if model == "conditional" else None
+    assert net.n_classes == (3 if model == "conditional" else None)
+    assert net.n_output == np.prod(shape)
+    assert net.image_shape == (None if shape == (1, 8, 8) else shape)
+    assert f"Test ELBO: {gluon_vae.elbo(net, data.x_test, labels, seed=3)} nats" in printed
+    for name in figures.names(net):
+        assert Path("out", name).is_file()
+    red, green, blue = np.moveaxis(np.asarray(Image.open("out/reconstructions.png").convert("RGB"), float), -1, 0)
+    assert (max(abs(red - green).max(), abs(red - blue).max()) > 50) == (shape[0] == 3)
+    if "--export" in options:
+        facts = onnxruntime.InferenceSession("onnx/encoder.onnx").get_modelmeta().custom_metadata_map
+        assert facts["data"] == f"{found}, 3 classes: moss, sand, sky"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--image-shape", "3,8"), "C,H,W"),
+        (("--image-shape", "2,8,8"), "C,H,W"),
+        (("--image-shape", "3,32,32"), "784"),
+        (("--test-share", "0.3"), "test part"),
+        (("--test-share", "1"), "--test-share"),
+        (("--background", "red"), "--background"),
+        (("--data", "PICTURES/moss", "--model", "conditional"), "needs labels"),
+        (("--data", "PICTURES/moss/0.png"), "0.png"),
+        (("--data", "BAD"), "notes.txt"),
+        (("--data", "PICTURES", "--model", "conv", "--image-shape", "3,4,4"), "at least 8 pixels"),
+    ],
+)
+def test_images_that_cannot_be_had_end_it_before_training(arguments, named, pictures, tmp_path, monkeypatch, main):
+    monkeypatch.setattr(command_line, "fit", None)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "notes.txt").touch()
+    places = {"PICTURES": str(pictures), "BAD": str(tmp_path / "bad")}
+    for name, place in places.items():
+        arguments = [argument.replace(name, place) for argument in arguments]
+    code, sentence = main("--out", tmp_path / "out", *arguments)
+    assert code == 2
+    assert named in sentence
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

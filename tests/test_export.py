@@ -67,6 +67,20 @@ def test_convolutions_of_odd_sides_and_every_activation(n_output, options, tmp_p
     assert_same(decoder, net.decoder, rng.standard_normal((3, N_LATENT), np.float32))
 
 
+@pytest.mark.parametrize("options", [{}, {"likelihood": "gaussian", "variance": "per-pixel"}])
+@pytest.mark.parametrize("shape", [(3, 9, 14), (1, 12, 17)])
+def test_convolutions_of_pictures_that_are_not_square_in_colour_too(shape, options, tmp_path):
+    net = gluon_vae.ConvVAE((4, 6), N_LATENT, image_shape=shape, **options)
+    net.initialize()
+    rng = np.random.default_rng(0)
+    encoder, decoder = sessions(net, tmp_path)
+    assert_same(encoder, net.encoder, rng.random((3, net.n_output), np.float32))
+    output = assert_same(decoder, net.decoder, rng.standard_normal((3, N_LATENT), np.float32))["output"]
+    assert output.shape == (3, shape[0] * shape[1] * shape[2])
+    said = {entry.key: entry.value for entry in onnx.load(tmp_path / "decoder.onnx").metadata_props}
+    assert json.loads(said["arguments"])["image_shape"] == list(shape)
+
+
 @pytest.mark.parametrize("kind", FAMILY)
 def test_the_files_are_valid_and_say_what_they_are(kind, tmp_path):
     net = make(kind)

@@ -342,7 +342,7 @@ def test_a_bad_setting_is_named_and_leaves_the_old_one(kind, name, value, mode, 
     assert_same(in_training(net, x), before)
 
 
-SIZES = {"n_latent", "n_output", "n_classes"}
+SIZES = {"n_latent", "n_output", "n_classes", "image_shape"}
 MLP_SIZES = SIZES | {"n_hidden", "n_layers", "act_type"}
 
 

@@ -194,7 +194,9 @@ def test_public_names_are_documented():
         public = getattr(gluon_vae, name)
         doc = inspect.getdoc(public)
         assert doc, name
-        signature = inspect.signature(public.__init__ if inspect.isclass(public) else public)
+        is_tuple = hasattr(public, "_fields")
+        made_by = public.__new__ if is_tuple else public.__init__
+        signature = inspect.signature(made_by if inspect.isclass(public) else public)
         for parameter in list(signature.parameters.values())[1:]:
             if parameter.kind is not parameter.VAR_KEYWORD:
                 assert parameter.annotation is not parameter.empty, (name, parameter.name)
