@@ -61,8 +61,8 @@ def conv_decoder(
 ) -> nn.HybridSequential:
     """Mirror ``conv_encoder``: a dense layer, then transposed convolutions, each of which doubles the picture.
 
-    Maps (batch, n_latent) to flat images, (batch, n_maps * channels * height * width), one map after the other. See
-    chapter 14.
+    Maps (batch, n_latent) to (batch, n_maps * channels * height * width), one flat map after the other.
+    See chapter 14.
     """
     n_maps, sides = n_maps * image_shape[0], image_shape[1:]
     first, *sizes = reversed(_halved(sides, len(channels)))
