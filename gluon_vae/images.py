@@ -56,6 +56,7 @@ def load_images(
 
     Bytes become floating-point numbers by division by 255, here and nowhere else; other numbers have to be in
     [0, 1] already. What is ambiguous, damaged, or not understood is refused by name, and nothing is left out.
+    See chapter 18.
 
     Parameters
     ----------

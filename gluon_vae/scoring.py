@@ -34,7 +34,7 @@ def score(
     which is the bound under the best q(y|x).
 
     An autoencoder has no p(x). Its score is the reconstruction's loss, -log p(x|code), which is no likelihood of an
-    image: it says how well the image passes the code, whatever else does.
+    image: it says how well the image passes the code, whatever else does. See chapter 18.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def anomaly_threshold(scores: Any, share: float = 0.05, *, seed: int = 0) -> Thr
     Half of the held-out images choose it: of n scores the k-th highest, k being the whole part of ``share (n + 1)``.
     The score of another image of the same kind is equally likely to fall into each of the n + 1 gaps between them, so
     that it is above with probability ``k / (n + 1)``, at most ``share``, whatever the scores' distribution (split
-    conformal prediction: Papadopoulos et al. 2002). The other half tells what came of it.
+    conformal prediction: Papadopoulos et al. 2002). The other half tells what came of it. See chapter 18.
 
     Parameters
     ----------

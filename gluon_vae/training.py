@@ -58,7 +58,7 @@ def fit(
     The model's call on a batch returns the per-sample loss, shape (batch,), and leaves ``nll`` and
     ``kl``, or those of them it has, on attributes. Parameters that are not initialised yet are drawn on ``device``
     by ``INITIALIZER``; initialised ones are trained further where they are. One ``seed`` fixes the initial
-    parameters, the order of the images and the noise. See chapter 1.
+    parameters, the order of the images and the noise. See chapters 1 and 18.
 
     Parameters
     ----------

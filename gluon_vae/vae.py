@@ -236,7 +236,7 @@ class ConvVAE(ComposedVAE):
 
     Every level has kernel 4 and stride 2 and halves both sides of the picture, rounding up: 28 pixels to 14, 7 and 4.
     They are at least 2 ** len(channels). Calling it on x, (batch, n_output), returns the negative ELBO, (batch,), in
-    nats per image. See chapter 14.
+    nats per image. See chapters 14 and 18.
 
     Parameters
     ----------
