@@ -1,6 +1,6 @@
 """What a VAE makes of data other than MNIST: 8 x 8 digits, a table of tumours, patches of two photographs.
 
-    python experiments/own_data.py                                      a quarter of an hour
+    python experiments/own_data.py                                      some eight minutes on one core
     python experiments/own_data.py --settings benign --seeds 0 1        some of it
 
 Everything comes with scikit-learn. A seed decides the split into training and test part, except for the
