@@ -67,8 +67,8 @@ files written to --export, for runtimes without MXNet (needs the package onnx: p
   decoder.onnx          z, (batch, N), to output, shaped like x, in [0, 1]; conditional ones take labels, y, beside
 
 training:
-  --rate-warmup N     the step size rises with every step, from 0, over the first N epochs. Found on all of MNIST, with
-                      three seeds each and 30 epochs: with 1 instead of 0 the test loss of 20-D models ends at 97.7
+  --rate-warmup N     the step size rises with every step, from 0, over the first N epochs. Found on all of MNIST,
+                      three seeds each, 30 epochs: with 1 instead of 0 the test loss of 20-D models ends at 97.7
                       instead of 98.2, that of 50-D ones at 97.7 instead of 99.6, since fewer dimensions are switched
                       off; 2-D models, conditional ones too, do not need it and lose nothing by it
   --kl-warmup N       the weight of the KL rises with every step, from 0 to that of --beta after N epochs; losses are
