@@ -60,6 +60,8 @@ napoleon_use_rtype = False
 # Formulas are set while the site is built, so that no page needs a script, or another host, for them.
 katex_prerender = True
 katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 120  # seconds: node is slow to start on a machine that is busy
+# By a file, the other way, node is called as soon as the file is there, which can be before it listens.
+katex.KaTeXServer.start_server_process = katex.KaTeXServer.start_network_socket
 katex_css_path = "katex/katex.min.css"
 
 html_theme = "sphinx_book_theme"
