@@ -5,7 +5,10 @@
 """
 
 import shutil
+import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -60,8 +63,26 @@ napoleon_use_rtype = False
 # Formulas are set while the site is built, so that no page needs a script, or another host, for them.
 katex_prerender = True
 katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 120  # seconds: node is slow to start on a machine that is busy
-# By a file, the other way, node is called as soon as the file is there, which can be before it listens.
-katex.KaTeXServer.start_server_process = katex.KaTeXServer.start_network_socket
+
+
+def start_node(rundir: Path, timeout: float) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start node, and call until it answers: the extension calls once, when node may not be listening yet."""
+    place, until = rundir / "katex.sock", time.monotonic() + timeout
+    command = katex.KaTeXServer.build_command(socket=place)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=rundir)
+    while True:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(place))
+            return process, connection
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            if time.monotonic() > until:
+                raise katex.KaTeXServer.timeout_error(timeout) from None
+            time.sleep(0.01)
+
+
+katex.KaTeXServer.start_server_process = start_node
 katex_css_path = "katex/katex.min.css"
 
 html_theme = "sphinx_book_theme"
