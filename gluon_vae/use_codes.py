@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import array_files, checks, figures
+from .arrays import dtype_of
 from .interpolation import interpolate
 from .latent import encode, generate, posterior, prior_draws
 from .semi_supervised import label_probabilities
@@ -68,9 +69,11 @@ def encoded(subject: Subject, args: argparse.Namespace) -> Result:
     is_vae = hasattr(net, "nll_given")
     arrays: dict[str, Any] = {}
     for part, x, y in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
-        arrays[f"mu_{part}"] = mu = encode(net, x, subject.labels(y))
         if is_vae:
-            arrays[f"log_var_{part}"] = posterior(net, x, subject.labels(y))[1].astype(mu.dtype)
+            mu, log_var = posterior(net, x, subject.labels(y))
+            arrays[f"mu_{part}"], arrays[f"log_var_{part}"] = (a.astype(dtype_of(net)) for a in (mu, log_var))
+        else:
+            arrays[f"mu_{part}"] = encode(net, x, subject.labels(y))
         if hasattr(net, "classifier"):
             arrays[f"label_probabilities_{part}"] = label_probabilities(net, x)
         arrays[f"y_{part}"] = y
