@@ -33,7 +33,6 @@ UNDERSTOOD = (
 )
 MAX_HEADER = 10_000  # bytes; NumPy reads no more either
 LONGEST_START = 12 + MAX_HEADER
-MOST_OF_DEFLATE = 1032  # bytes that one compressed byte can stand for
 
 
 class Header(NamedTuple):
@@ -112,7 +111,7 @@ def _read_entry(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, siz
     name = f"{info.filename} of {path}"
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
         raise ValueError(f"{name} is compressed or encrypted in a way that NumPy does not write")
-    most = MOST_OF_DEFLATE if info.compress_type == zipfile.ZIP_DEFLATED else 1
+    most = pixels.MOST_OF_DEFLATE if info.compress_type == zipfile.ZIP_DEFLATED else 1
     if info.compress_size > size or info.file_size > most * info.compress_size:
         raise ValueError(f"{name} promises {info.file_size} bytes, more than the file can hold")
     with ExitStack() as opened:

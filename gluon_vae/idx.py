@@ -24,7 +24,6 @@ NAME = re.compile(
 )
 N_DIMS = {"images": (3, 4), "labels": (1,)}
 UINT8 = 8  # the format's code of the only type that is read
-MOST_OF_GZIP = 1032  # bytes that one compressed byte can stand for
 
 
 class Pair(NamedTuple):
@@ -90,7 +89,7 @@ def read(path: Path) -> np.ndarray:
             raise ValueError(f"{path} has {n_dims} axes in its header, which are others than its name says")
         shape = tuple(int.from_bytes(file.read(4), "big") for _ in range(n_dims))
         n_bytes, promised = math.prod(shape), f"what its header promises, an array of shape {shape}"
-        if n_bytes > (MOST_OF_GZIP if is_gzip else 1) * packed_size:
+        if n_bytes > (pixels.MOST_OF_DEFLATE if is_gzip else 1) * packed_size:
             raise ValueError(f"{path} cannot hold {promised}: it is damaged or not complete")
         pixels.check_memory(str(path), shape, np.dtype(np.uint8))
         content = file.read(n_bytes)

@@ -10,6 +10,7 @@ import numpy as np
 from . import checks, machine
 from .shapes import ImageShape, shape_of
 
+MOST_OF_DEFLATE = 1032  # bytes that one compressed byte can stand for, in .gz as in .npz
 LAYOUTS = "(n, height, width), (n, channels, height, width), (n, height, width, channels) or (n, width of a flat row)"
 
 
