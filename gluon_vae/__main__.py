@@ -157,8 +157,8 @@ def _train(net: HybridBlock, device: mx.Context, data: Mnist | Images, args: arg
     kvstore = distributed.connect() if distributed.is_worker() else None
     leads = kvstore is None or kvstore.rank == 0
     checkpoint = args.out / "checkpoint"
-    found = describe(data)
     if leads:
+        found = describe(data)
         threads = os.environ.get(openmp.THREADS)
         where = f"{device}, {openmp.THREADS}={threads}" if threads else device
         print(f"{found}; {_architecture(net, args)} on {where}")
