@@ -94,15 +94,13 @@ class _Bound:
         loss, *values = HybridBlock.forward(net, *symbols)
         by_name = {"loss": loss} | dict(zip(net.output_names, values))
         self.names = [name for name in TERMS if name in by_name]
-        read_once = sym.stack(*(by_name[name] for name in self.names))
-        others = {"": read_once} | dict(zip(net.output_names, values))
-        differentiated = {"kl"} if less_kl else set()
-        graph = sym.Group(
-            [loss, *(one if name in differentiated else sym.BlockGrad(one) for name, one in others.items())]
-        )
+        read_once = sym.BlockGrad(sym.stack(*(by_name[name] for name in self.names)))
+        differentiated = {"loss", "kl"} if less_kl else {"loss"}
+        kept = [one if name in differentiated else sym.BlockGrad(one) for name, one in by_name.items()]
+        graph = sym.Group([read_once, *kept])
 
         parameters = {parameter.name: parameter for parameter in net.collect_params().values()}
-        device = next(array for array in given.values()).context
+        device = next(iter(given.values())).context
         self._inputs = {name: nd.empty(array.shape, device, array.dtype) for name, array in given.items()}
         trained = {name: parameter for name, parameter in parameters.items() if parameter.grad_req != "null"}
         arguments = {
@@ -117,11 +115,10 @@ class _Bound:
             grad_req={name: "write" if name in trained else "null" for name in arguments},
             aux_states={name: parameters[name].data() for name in graph.list_auxiliary_states()},
         )
-        (loss, self._terms, *self.outputs) = self._executor.outputs
-        # Only the loss, and the KL, are differentiated: the others are behind a BlockGrad, whose gradient is not
-        # looked at.
-        self._heads = [nd.ones_like(loss), *map(nd.zeros_like, (self._terms, *self.outputs))]
-        self._of_kl = self._heads[1 + list(others).index("kl")] if less_kl else None
+        self._terms, loss, *self.outputs = self._executor.outputs
+        # What is behind a BlockGrad needs a gradient as well, which is not looked at.
+        self._heads = [nd.zeros_like(self._terms), nd.ones_like(loss), *map(nd.zeros_like, self.outputs)]
+        self._of_kl = self._heads[1 + list(by_name).index("kl")] if less_kl else None
 
     def run(self, inputs: Sequence[nd.NDArray | None], less_kl: float) -> nd.NDArray:
         for place, array in zip(self._inputs.values(), (array for array in inputs if array is not None)):
