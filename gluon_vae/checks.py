@@ -168,9 +168,10 @@ def _rows(name: str, x: Any, width: int | None, meaning: str) -> np.ndarray | nd
     if np.dtype(x.dtype).kind != "f":
         hint = "; divide pixels from 0 to 255 by 255" if x.dtype == np.uint8 else ""
         raise ValueError(f"{name} must be floating point, got dtype {np.dtype(x.dtype)}{hint}")
-    if x.ndim != 2 or x.shape[0] == 0 or (width is not None and x.shape[1] != width):
+    shape = x.shape
+    if len(shape) != 2 or shape[0] == 0 or (width is not None and shape[1] != width):
         wanted = meaning if width is None else width
-        raise ValueError(f"{name} must be a non-empty array of shape (n, {wanted}), got {x.shape}")
+        raise ValueError(f"{name} must be a non-empty array of shape (n, {wanted}), got {shape}")
     return x
 
 

@@ -26,6 +26,7 @@ COMPILED = (np.float32, np.float64)  # that Numba computes with
 ADDRESSES = ("weight", "gradient", "mean", "square")
 ARRAYS = np.dtype([(name, np.uintp) for name in (*ADDRESSES, "size")] + [("rate_mult", "f8"), ("decay", "f8")])
 STEP = np.dtype([("table", np.uintp), ("n", np.uintp), ("rate", np.float64), ("scale", np.float64)])
+N_STEPS = 64  # that are queued before the first of them has to be done
 
 
 class Arrays(NamedTuple):
@@ -147,30 +148,32 @@ class Update:
     def __init__(self, compiled: Any, parameters: list[Arrays]) -> None:
         weights, gradients, means, squares, _, _ = map(list, zip(*parameters))
         self._parameters, self._addresses = parameters, _table(parameters)
-        kept = _queued_memory(self._addresses)
-        self._compiled, self._table = compiled, _address(kept)
-        self._reads, self._writes = [*gradients, kept], weights + means + squares
-        self._device = (ctypes.c_int * 2)(weights[0].context.device_typeid, weights[0].context.device_id)
+        table, _ = _queued_memory(self._addresses)
+        empty_steps = np.array([(_address(table), len(parameters), 0, 0)] * N_STEPS, dtype=STEP)
+        steps, self._steps = _queued_memory(empty_steps)
+        self._compiled, self._first_step, self._n_queued = compiled, _address(steps), 0
+        self._reads, self._writes = [*gradients, table, steps], weights + means + squares
+        self._arguments = (
+            None,
+            (ctypes.c_int * 2)(weights[0].context.device_typeid, weights[0].context.device_id),
+            _handles(self._reads),
+            len(self._reads),
+            _handles(self._writes),
+            len(self._writes),
+            ctypes.byref(ctypes.c_int(0)),
+            0,
+            b"adam",
+        )
 
     def queue(self, rate: float, scale: float) -> None:
         """Have the engine take a step when the gradients are there, before anything reads the parameters."""
-        step = _queued_memory(np.array((self._table, len(self._parameters), rate, scale), dtype=STEP))
-        reads = [*self._reads, step]
-        check_call(
-            _LIB.MXEnginePushSyncND(
-                ctypes.c_void_p(self._compiled[0].address),
-                ctypes.c_void_p(_address(step)),
-                None,
-                self._device,
-                _handles(reads),
-                len(reads),
-                _handles(self._writes),
-                len(self._writes),
-                ctypes.byref(ctypes.c_int(0)),
-                0,
-                b"adam",
-            )
-        )
+        i = self._n_queued % N_STEPS
+        if i == 0:
+            self._writes[0].wait_to_read()  # for every step before: what is written here is read when a step is taken
+        self._n_queued += 1
+        self._steps["rate"][i], self._steps["scale"][i] = rate, scale
+        step = ctypes.c_void_p(self._first_step + i * STEP.itemsize)
+        check_call(_LIB.MXEnginePushSyncND(ctypes.c_void_p(self._compiled[0].address), step, *self._arguments))
 
     def moved(self) -> bool:
         """Tell whether an array is elsewhere in memory than when the update was bound; nothing may be queued."""
@@ -185,11 +188,12 @@ def _table(parameters: list[Arrays]) -> np.ndarray:
     return np.array(rows, dtype=ARRAYS)
 
 
-def _queued_memory(values: np.ndarray) -> nd.NDArray:
-    """Copy to an NDArray, whose memory the engine keeps until what is queued on it is done."""
+def _queued_memory(values: np.ndarray) -> tuple[nd.NDArray, np.ndarray]:
+    """Copy to an NDArray, whose memory the engine keeps until what is queued on it is done; return it and a view."""
     kept = nd.empty(values.nbytes, dtype=np.uint8)
-    ctypes.memmove(_address(kept), values.ctypes.data, values.nbytes)
-    return kept
+    view = np.frombuffer((ctypes.c_byte * values.nbytes).from_address(_address(kept)), dtype=values.dtype)
+    view[:] = values
+    return kept, view
 
 
 def _handles(arrays: list[nd.NDArray]) -> ctypes.Array:

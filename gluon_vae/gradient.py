@@ -36,7 +36,7 @@ class Gradient:
         self._net = net
         self._bound: dict[Any, _Bound] = {}
         self._state: Any = None
-        self._last: _Bound | None = None
+        self._given: Sequence[nd.NDArray | None] = ()
         self.settle()
 
     def settle(self) -> None:
@@ -47,7 +47,7 @@ class Gradient:
         state = _state(self._net)
         if state != self._state:
             self._bound.clear()
-        self._state, self._last = state, None
+        self._state, self._given = state, ()
 
     def __call__(self, *inputs: nd.NDArray, less_kl: float = 0.0) -> tuple[Sequence[str], nd.NDArray]:
         """Return the names of the loss and its terms, and their values for every image, (n_terms, batch).
@@ -57,9 +57,9 @@ class Gradient:
         """
         if self._state is not None:
             with autograd.train_mode():  # as in recording: a denoising autoencoder corrupts
-                given = self._net.call_inputs(*inputs)
-            self._last = self._bound_to(given, less_kl != 0)
-            return self._last.names, self._last.run(given, less_kl)
+                self._given = self._net.call_inputs(*inputs)
+            bound = self._bound_to(self._given, less_kl != 0)
+            return bound.names, bound.run(self._given, less_kl)
         with autograd.record():
             loss = self._net(*inputs)
             objective = loss - less_kl * self._net.kl if less_kl else loss
@@ -68,10 +68,9 @@ class Gradient:
         return tuple(values), nd.stack(*values.values())
 
     def keep(self) -> None:
-        """Put what the last batch gave on the model's attributes, as a call does."""
-        if self._last:
-            for name, value in zip(self._net.output_names, self._last.outputs):
-                setattr(self._net, name, value.copy())
+        """Call the model, as it is now, on the last batch, for the attributes, which a bound graph leaves out."""
+        if self._given:
+            self._net.call_on(self._given)
 
     def _bound_to(self, given: Sequence[nd.NDArray | None], less_kl: bool) -> _Bound:
         key = less_kl, *(None if array is None else (array.shape, array.dtype) for array in given)
@@ -95,9 +94,8 @@ class _Bound:
         by_name = {"loss": loss} | dict(zip(net.output_names, values))
         self.names = [name for name in TERMS if name in by_name]
         read_once = sym.BlockGrad(sym.stack(*(by_name[name] for name in self.names)))
-        differentiated = {"loss", "kl"} if less_kl else {"loss"}
-        kept = [one if name in differentiated else sym.BlockGrad(one) for name, one in by_name.items()]
-        graph = sym.Group([read_once, *kept])
+        # What the loss does not need is left out, the reconstructions above all.
+        graph = sym.Group([read_once, loss, *([by_name["kl"]] if less_kl else [])])
 
         parameters = {parameter.name: parameter for parameter in net.collect_params().values()}
         device = next(iter(given.values())).context
@@ -107,6 +105,9 @@ class _Bound:
             name: self._inputs[name] if name in self._inputs else parameters[name].data()
             for name in graph.list_arguments()
         }
+        for name, parameter in trained.items():
+            if name not in arguments:  # the loss does not depend on it, and nothing writes to its gradient
+                parameter.zero_grad()
         os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # else MXNet prints a line about every graph
         self._executor = graph.bind(
             device,
@@ -115,16 +116,15 @@ class _Bound:
             grad_req={name: "write" if name in trained else "null" for name in arguments},
             aux_states={name: parameters[name].data() for name in graph.list_auxiliary_states()},
         )
-        self._terms, loss, *self.outputs = self._executor.outputs
+        self._terms, loss, *kl = self._executor.outputs
         # What is behind a BlockGrad needs a gradient as well, which is not looked at.
-        self._heads = [nd.zeros_like(self._terms), nd.ones_like(loss), *map(nd.zeros_like, self.outputs)]
-        self._of_kl = self._heads[1 + list(by_name).index("kl")] if less_kl else None
+        self._heads = [nd.zeros_like(self._terms), nd.ones_like(loss), *map(nd.zeros_like, kl)]
 
     def run(self, inputs: Sequence[nd.NDArray | None], less_kl: float) -> nd.NDArray:
         for place, array in zip(self._inputs.values(), (array for array in inputs if array is not None)):
             array.copyto(place)
-        if self._of_kl is not None:
-            self._of_kl[:] = -less_kl
+        for of_kl in self._heads[2:]:
+            of_kl[:] = -less_kl
         self._executor.forward(is_train=True)
         self._executor.backward(self._heads)
         return self._terms.copy()  # the next run writes to the same place

@@ -51,7 +51,7 @@ class Means:
     def _read_oldest(self) -> None:
         self._step += 1
         names, values = self._running.popleft()
-        for name, value in zip(names, values.asnumpy()):
-            self._totals[name] = self._totals.get(name, 0.0) + float(value.sum(dtype=np.float64))
+        for name, total in zip(names, values.asnumpy().sum(axis=1, dtype=np.float64).tolist()):
+            self._totals[name] = self._totals.get(name, 0.0) + total
         if not math.isfinite(self._totals["loss"]):
             raise FloatingPointError(f"the loss stopped being finite in {self.where}")

@@ -183,7 +183,11 @@ class Model(HybridBlock):
         if isinstance(x, sym.Symbol):  # traced inside another block: nothing to keep, no shape to draw by
             labels, noise = self._sorted(args)
             return super().forward(x, *noise, *labels)[0]
-        loss, *values = super().forward(*self.call_inputs(x, *args))
+        return self.call_on(self.call_inputs(x, *args))
+
+    def call_on(self, inputs: Sequence[nd.NDArray | None]) -> nd.NDArray:
+        """Return the loss of what ``call_inputs`` gave, and keep the other outputs on attributes."""
+        loss, *values = super().forward(*inputs)
         for name, value in zip(self.output_names, values, strict=True):
             setattr(self, name, value)
         return loss

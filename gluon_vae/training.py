@@ -244,15 +244,15 @@ def _pass(
     adam.settle()
     gradient.settle()
     for batch, rate, kl_weight in run.batches(train, epoch):
-        inputs = workers.share(net, batch)
+        n_images, inputs = len(batch[0]), workers.share(net, batch)
         if inputs:
             less_kl = (1 - kl_weight) * net.beta if kl_weight < 1 else 0.0
             means.add(*gradient(*inputs, less_kl=less_kl))
         workers.add_gradients(adam.gradients(), bool(inputs))
         if run.clip_norm is not None:
-            adam.clip(run.clip_norm, len(batch[0]))
-        adam.step(rate, len(batch[0]))
-        n += len(batch[0])
+            adam.clip(run.clip_norm, n_images)
+        adam.step(rate, n_images)
+        n += n_images
     row = {"epoch": epoch} | means.over(n, workers)
     adam.check()
     gradient.keep()

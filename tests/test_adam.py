@@ -371,6 +371,23 @@ def test_updates_keep_their_place_in_the_queue():
             np.testing.assert_array_equal(values.asnumpy(), layer.weight.data().asnumpy())
 
 
+def test_steps_keep_their_sizes_however_many_are_queued():
+    """The places that hold what is queued are used again, and not before they were read."""
+    weights = []
+    for held_up in (False, True):
+        net = one_layer()
+        optimizer = adam.Adam(net)
+        net.bias.grad()[:] = 0
+        slow = nd.dot(nd.ones((2000, 2000)), nd.ones((2000, 2000))) if held_up else nd.ones((1, 1))
+        net.weight.grad()[:] = slow[0, 0].reshape((1, 1)) / (2000 if held_up else 1)
+        for i in range(compiled_adam.N_STEPS + 5):
+            optimizer.step(RATE * (i + 1), 1)
+            if not held_up:
+                nd.waitall()
+        weights.append(net.weight.data().asnumpy())
+    np.testing.assert_array_equal(*weights)
+
+
 def test_what_inference_did_to_the_layout_of_weights_is_undone(monkeypatch):
     """MXNet keeps the weights of a convolution in another order after it has predicted with them."""
     x = nd.array(np.random.default_rng(0).random((20, 784)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import FAMILY, VAES, assert_equal, every_model, grey_images, inputs, labels, make, noise
 
-from gluon_vae import ComposedVAE, fit
+from gluon_vae import VAE, ComposedVAE, fit
 from gluon_vae.checkpoint import parameters_of
 from gluon_vae.contract import terms
 from gluon_vae.gradient import MOST_GRAPHS, Gradient
@@ -82,6 +82,31 @@ def test_what_the_last_batch_gave_is_kept_on_the_model():
     gradient(*inputs(net, 1 - grey_images()))  # which writes to the same places
     for name in net.output_names:
         np.testing.assert_array_equal(getattr(gradient._net, name).asnumpy(), getattr(net, name).asnumpy())
+
+
+class Tinted(VAE):
+    """A model with a parameter that its pictures depend on, and its loss does not."""
+
+    def __init__(self):
+        super().__init__(n_hidden=5, n_latent=2, n_output=64)
+        self.tint = self.params.get("tint", shape=(1, 64), init="ones")
+
+    def hybrid_forward(self, F, x, eps, *, tint, **parameters):
+        loss, mu, log_var, output, nll, kl = super().hybrid_forward(F, x, eps, **parameters)
+        return loss, mu, log_var, F.broadcast_mul(output, tint), nll, kl
+
+
+def test_a_parameter_that_the_loss_does_not_depend_on_has_no_gradient():
+    net = Tinted()
+    net.initialize()
+    net.hybridize(static_alloc=True, static_shape=True)
+    net.tint.grad()[:] = 7
+    gradient = Gradient(net)
+    gradient(nd.array(grey_images()))
+    assert bound_graphs(gradient) == 1
+    assert not gradients(net)[net.tint.name].any()
+    gradient.keep()
+    assert net.output.shape == grey_images().shape
 
 
 def test_layers_with_a_state_and_with_noise_of_their_own_are_trained_to_the_same_bits(monkeypatch):
