@@ -43,12 +43,17 @@ class Experiment(NamedTuple):
     learning_rate: float = 3e-3
     batch_size: int = 100
     rate_warmup: int = 0
+    kl_warmup: int = 0
     binarized: bool = False
     initializer: mx.init.Initializer | None = None  # fit's own if None
 
 
 def _mlp(n_latent: int, **arguments: Any) -> Callable[[], HybridBlock]:
     return lambda: gluon_vae.VAE(n_hidden=400, n_layers=2, n_latent=n_latent, **arguments)
+
+
+def _binarized(act_type: str) -> Callable[[], HybridBlock]:
+    return lambda: gluon_vae.VAE(n_hidden=200, n_layers=2, n_latent=50, act_type=act_type)
 
 
 def _conditional() -> HybridBlock:
@@ -68,8 +73,11 @@ EXPERIMENTS = {
     "vae-20-warm": Experiment("VAE 400-400, 20-D", _mlp(20), 30, rate_warmup=1),
     "vae-50-as-it-is": Experiment("VAE 400-400, 50-D", _mlp(50), 30),
     "vae-50-warm": Experiment("VAE 400-400, 50-D", _mlp(50), 30, rate_warmup=1),
-    "conv-100": Experiment("ConvVAE 16/32/64, 100-D", gluon_vae.ConvVAE, 20, (0,), learning_rate=2e-3, batch_size=50),
-    "conv-100-warm": Experiment("ConvVAE 16/32/64, 100-D", gluon_vae.ConvVAE, 20, (0,), rate_warmup=1),
+    "conv-100": Experiment("ConvVAE 16/32/64, 100-D", gluon_vae.ConvVAE, 20, learning_rate=2e-3, batch_size=50),
+    "conv-100-warm": Experiment("ConvVAE 16/32/64, 100-D", gluon_vae.ConvVAE, 20, rate_warmup=1),
+    "conv-100-wide": Experiment(
+        "ConvVAE 32/64/128, 100-D", lambda: gluon_vae.ConvVAE((32, 64, 128)), 50, (0,), rate_warmup=1
+    ),
     "conditional-2": Experiment("ConditionalVAE 400-400, 2-D", _conditional, 20),
     "conditional-2-warm": Experiment("ConditionalVAE 400-400, 2-D", _conditional, 20, rate_warmup=1),
     "gaussian-fixed": Experiment(
@@ -86,10 +94,19 @@ EXPERIMENTS = {
     "denoising": Experiment("DenoisingAutoencoder 400-400, 32-D", _plain(gluon_vae.DenoisingAutoencoder), 10),
     "binarized-50": Experiment(
         "VAE 200-200 tanh, 50-D",
-        lambda: gluon_vae.VAE(n_hidden=200, n_layers=2, n_latent=50, act_type="tanh"),
+        _binarized("tanh"),
         400,
         (0,),
         learning_rate=2e-3,
+        binarized=True,
+        initializer=mx.init.Xavier(),
+    ),
+    "binarized-50-leaky": Experiment(
+        "VAE 200-200 leaky, 50-D",
+        _binarized("leaky"),
+        240,
+        (0,),
+        kl_warmup=30,
         binarized=True,
         initializer=mx.init.Xavier(),
     ),
@@ -115,6 +132,7 @@ def run(experiment: Experiment, seed: int, data: gluon_vae.data.Mnist, checkpoin
         n_epochs=experiment.n_epochs,
         batch_size=experiment.batch_size,
         rate_warmup=experiment.rate_warmup,
+        kl_warmup=experiment.kl_warmup,
         learning_rate=experiment.learning_rate,
         seed=seed,
         checkpoint=checkpoint,
@@ -174,7 +192,7 @@ def _changed(experiment: Experiment) -> str:
     default = Run()
     changed = [
         f"{setting.replace('_', ' ')} {value:g}"
-        for setting in ("learning_rate", "batch_size", "rate_warmup")
+        for setting in ("learning_rate", "batch_size", "rate_warmup", "kl_warmup")
         if (value := getattr(experiment, setting)) != getattr(default, setting)
     ]
     if experiment.initializer is not None:
