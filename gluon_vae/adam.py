@@ -93,7 +93,6 @@ class Adam:
                 self._moments[name] = nd.zeros_like(parameter.data()), nd.zeros_like(parameter.data())
         nd.waitall()  # an array has no place in memory before it is computed
         self._arrays = self._of_parameters()
-        self._gradients = {name: parameter.grad() for name, parameter in self._trained.items()}
         constants = (1 - BETA1, 1 - BETA2, EPSILON)
         # The seam: what cannot be compiled is left to MXNet's operator, with the same result.
         self._compiled, self._left_to_mxnet = compiled_adam.updates(rule, constants, self._arrays)
@@ -155,7 +154,7 @@ class Adam:
 
     def gradients(self) -> dict[str, nd.NDArray]:
         """Return the gradients that the next step will use, by name, not copied."""
-        return self._gradients
+        return {name: arrays.gradient for name, arrays in zip(self._trained, self._arrays)}
 
     def weights(self) -> dict[str, nd.NDArray]:
         """Return the parameters that are updated, by name, not copied."""

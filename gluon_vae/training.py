@@ -209,6 +209,8 @@ def fit(
             row, rate = _pass(net, adam, gradient, run, train, epoch, workers)
             if test is not None:
                 row |= {f"test_{name}": float(values.mean()) for name, values in loss_terms(net, *test).items()}
+            else:
+                gradient.keep()  # an evaluation leaves attributes of its own
             if test is not None and run.patience is not None:
                 row["best_epoch"] = best_epochs([*history.get("test_loss", []), row["test_loss"]])[-1]
                 best = checkpoints.parameters_of(net) if row["best_epoch"] == epoch else best
@@ -255,7 +257,6 @@ def _pass(
         n += n_images
     row = {"epoch": epoch} | means.over(n, workers)
     adam.check()
-    gradient.keep()
     _check_parameters(net, means.where)
     return row, rate
 
