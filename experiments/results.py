@@ -30,6 +30,8 @@ HERE = Path(__file__).parent
 RECORD = HERE / "results" / "results.json"
 README = HERE.parent / "README.md"
 MARKED = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
+# Of ``fit``: what a row of the table names where it is not the default.
+SETTINGS = ("learning_rate", "batch_size", "rate_warmup", "kl_warmup")
 DRAWS = 1000  # of z per image, for the importance-sampled log p(x)
 
 
@@ -130,13 +132,10 @@ def run(experiment: Experiment, seed: int, data: gluon_vae.data.Mnist, checkpoin
         y_test=data.y_test if conditional else None,
         binarize=experiment.binarized,
         n_epochs=experiment.n_epochs,
-        batch_size=experiment.batch_size,
-        rate_warmup=experiment.rate_warmup,
-        kl_warmup=experiment.kl_warmup,
-        learning_rate=experiment.learning_rate,
         seed=seed,
         checkpoint=checkpoint,
         resume=True,
+        **{setting: getattr(experiment, setting) for setting in SETTINGS},
     )
     result = {name: history[name][-1] for name in history if name.startswith(("train_", "test_"))}
     result["seconds"] = sum(history["seconds"])
@@ -192,7 +191,7 @@ def _changed(experiment: Experiment) -> str:
     default = Run()
     changed = [
         f"{setting.replace('_', ' ')} {value:g}"
-        for setting in ("learning_rate", "batch_size", "rate_warmup", "kl_warmup")
+        for setting in SETTINGS
         if (value := getattr(experiment, setting)) != getattr(default, setting)
     ]
     if experiment.initializer is not None:
