@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -75,8 +76,8 @@ def is_finite(array: nd.NDArray) -> bool:
     return bool(np.isfinite(to_numpy(array)).all())
 
 
-def batches(arrays: Sequence[nd.NDArray], batch_size: int) -> Iterator[list[nd.NDArray]]:
-    """Cut arrays of equal length into consecutive batches; the last one may be smaller."""
+def batches(arrays: Sequence[Any], batch_size: int) -> Iterator[list[Any]]:
+    """Cut arrays, or rows of arrays, of equal length into consecutive batches; the last one may be smaller."""
     for start in range(0, len(arrays[0]), batch_size):
         yield [array[start : start + batch_size] for array in arrays]
 

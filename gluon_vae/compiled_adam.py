@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mxnet import nd
-from mxnet.base import _LIB, NDArrayHandle, check_call
+from mxnet.base import _LIB, check_call
 
 from . import openmp
+from .queued import handles
 
 COMPILED = (np.float32, np.float64)  # that Numba computes with
 # What the compiled code is given: where the arrays of each parameter are, and the numbers of one step.
@@ -150,15 +151,16 @@ class Update:
         self._parameters, self._addresses = parameters, _table(parameters)
         table, _ = _queued_memory(self._addresses)
         empty_steps = np.array([(_address(table), len(parameters), 0, 0)] * N_STEPS, dtype=STEP)
-        steps, self._steps = _queued_memory(empty_steps)
+        steps, queued_steps = _queued_memory(empty_steps)
+        self._rates, self._scales = queued_steps["rate"], queued_steps["scale"]
         self._compiled, self._first_step, self._n_queued = compiled, _address(steps), 0
         self._reads, self._writes = [*gradients, table, steps], weights + means + squares
         self._arguments = (
             None,
             (ctypes.c_int * 2)(weights[0].context.device_typeid, weights[0].context.device_id),
-            _handles(self._reads),
+            handles(self._reads),
             len(self._reads),
-            _handles(self._writes),
+            handles(self._writes),
             len(self._writes),
             ctypes.byref(ctypes.c_int(0)),
             0,
@@ -171,7 +173,7 @@ class Update:
         if i == 0:
             self._writes[0].wait_to_read()  # for every step before: what is written here is read when a step is taken
         self._n_queued += 1
-        self._steps["rate"][i], self._steps["scale"][i] = rate, scale
+        self._rates[i], self._scales[i] = rate, scale
         step = ctypes.c_void_p(self._first_step + i * STEP.itemsize)
         check_call(_LIB.MXEnginePushSyncND(ctypes.c_void_p(self._compiled[0].address), step, *self._arguments))
 
@@ -194,10 +196,6 @@ def _queued_memory(values: np.ndarray) -> tuple[nd.NDArray, np.ndarray]:
     view = np.frombuffer((ctypes.c_byte * values.nbytes).from_address(_address(kept)), dtype=values.dtype)
     view[:] = values
     return kept, view
-
-
-def _handles(arrays: list[nd.NDArray]) -> ctypes.Array:
-    return (NDArrayHandle * len(arrays))(*(array.handle for array in arrays))
 
 
 def _address(array: nd.NDArray) -> int:

@@ -17,7 +17,9 @@ from mxnet import nd
 from mxnet.gluon import Block
 
 from . import roles
+from .adam import Adam
 from .contract import TERMS
+from .rows import Rows, taken
 
 LAUNCHED = "GLUON_VAE_LAUNCHED"  # set in the processes of a launcher, whose standard input is its line to them
 # The keys under which workers sum the terms of the loss, and whether one of them has decided to stop.
@@ -32,12 +34,12 @@ class Alone:
     def start(self, weights: dict[str, nd.NDArray]) -> None:
         """Make all workers begin with the same parameters."""
 
-    def share(self, net: Block, batch: Sequence[nd.NDArray]) -> list[nd.NDArray]:
+    def share(self, net: Block, batch: Sequence[nd.NDArray | Rows]) -> Sequence[nd.NDArray | Rows]:
         """Return what of a batch is to be computed here; nothing if there are fewer images than workers."""
-        return list(batch)
+        return batch
 
-    def add_gradients(self, gradients: dict[str, nd.NDArray], took_part: bool) -> None:
-        """Replace gradients by their sums over all workers."""
+    def add_gradients(self, adam: Adam, took_part: bool) -> None:
+        """Replace the gradients of the next step by their sums over all workers."""
 
     def add_totals(self, totals: dict[str, float]) -> dict[str, float]:
         """Return the sums over all workers of at most as many numbers as a loss has terms."""
@@ -72,25 +74,27 @@ class Worker(Alone):
         self._kvstore.init(TOTALS, nd.zeros(len(TERMS)))
         self._kvstore.init(STOPS, nd.zeros(1))
 
-    def share(self, net: Block, batch: Sequence[nd.NDArray]) -> list[nd.NDArray]:
+    def share(self, net: Block, batch: Sequence[nd.NDArray | Rows]) -> list[nd.NDArray]:
         """Cut this worker's rows out of a batch and its noise: shares differ by at most one row.
 
         Every worker draws the noise of the whole batch from the same seed: the numbers are then those
         that a single process would have used.
         """
-        n, rank, n_workers = len(batch[0]), self._kvstore.rank, self._kvstore.num_workers
+        whole = list(map(taken, batch))
+        n, rank, n_workers = len(whole[0]), self._kvstore.rank, self._kvstore.num_workers
         rows = slice(rank * n // n_workers, (rank + 1) * n // n_workers)
-        noise = net.draw_noise(batch[0]) if hasattr(net, "draw_noise") else None
+        noise = net.draw_noise(whole[0]) if hasattr(net, "draw_noise") else None
         if rows.start == rows.stop:
             return []
-        mine = [array[rows] for array in batch]
+        mine = [array[rows] for array in whole]
         if noise is not None:
             of_rows = noise.reshape((-1, n, noise.shape[1]))[:, rows]
             mine.append(of_rows.reshape((-1, noise.shape[1])))
         return mine
 
-    def add_gradients(self, gradients: dict[str, nd.NDArray], took_part: bool) -> None:
-        """Replace gradients by their sums over all workers; one that had no rows adds nothing."""
+    def add_gradients(self, adam: Adam, took_part: bool) -> None:
+        """Replace the gradients of the next step by their sums over all workers; one without rows adds nothing."""
+        gradients = adam.gradients()
         if not took_part:
             for gradient in gradients.values():
                 gradient[:] = 0

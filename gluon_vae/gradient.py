@@ -9,15 +9,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
 
 from mxnet import autograd, nd, sym
 from mxnet.gluon import Block, HybridBlock
 
+from . import queued
 from .contract import TERMS, terms
 from .model import Model
+from .rows import Rows, taken
+from .vae import ComposedVAE
 
 MOST_GRAPHS = 4  # bound at a time, each with memory of its own: batches of one size, and the last one of an epoch
+
+
+class Noise(NamedTuple):
+    """Standard normal numbers that a graph draws itself, as a VAE's ``draw_noise`` would."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+Batch: TypeAlias = Sequence[nd.NDArray | Rows]
+Given: TypeAlias = nd.NDArray | Rows | Noise | None  # to ``hybrid_forward``
 
 
 class Gradient:
@@ -35,8 +51,8 @@ class Gradient:
     def __init__(self, net: HybridBlock) -> None:
         self._net = net
         self._bound: dict[Any, _Bound] = {}
+        self._last: _Bound | None = None
         self._state: Any = None
-        self._given: Sequence[nd.NDArray | None] = ()
         self.settle()
 
     def settle(self) -> None:
@@ -47,21 +63,20 @@ class Gradient:
         state = _state(self._net)
         if state != self._state:
             self._bound.clear()
-        self._state, self._given = state, ()
+        self._state, self._last = state, None
 
-    def __call__(self, *inputs: nd.NDArray, less_kl: float = 0.0) -> tuple[Sequence[str], nd.NDArray]:
+    def __call__(self, batch: Batch, *, less_kl: float = 0.0) -> tuple[Sequence[str], nd.NDArray]:
         """Return the names of the loss and its terms, and their values for every image, (n_terms, batch).
 
         What is differentiated is ``loss - less_kl * kl``: the loss with a smaller weight of the KL, of which no graph
         need know.
         """
         if self._state is not None:
-            with autograd.train_mode():  # as in recording: a denoising autoencoder corrupts
-                self._given = self._net.call_inputs(*inputs)
-            bound = self._bound_to(self._given, less_kl != 0)
-            return bound.names, bound.run(self._given, less_kl)
+            given = self._given(batch)
+            self._last = self._bound_to(given, less_kl != 0)
+            return self._last.names, self._last.run(given, less_kl)
         with autograd.record():
-            loss = self._net(*inputs)
+            loss = self._net(*map(taken, batch))
             objective = loss - less_kl * self._net.kl if less_kl else loss
         objective.backward()
         values = terms(self._net, loss)
@@ -69,11 +84,27 @@ class Gradient:
 
     def keep(self) -> None:
         """Call the model, as it is now, on the last batch, for the attributes, which a bound graph leaves out."""
-        if self._given:
-            self._net.call_on(self._given)
+        if self._last is not None:
+            self._net.call_on(self._last.inputs)
 
-    def _bound_to(self, given: Sequence[nd.NDArray | None], less_kl: bool) -> _Bound:
-        key = less_kl, *(None if array is None else (array.shape, array.dtype) for array in given)
+    def _given(self, batch: Batch) -> list[Given]:
+        """Return what ``hybrid_forward`` is given."""
+        net = self._net
+        if all(isinstance(array, Rows) for array in batch) and type(net).call_inputs is Model.call_inputs:
+            # Rows of what was checked as a whole: nothing is left to do but to draw the noise.
+            if net.noise_name is None:
+                return [*batch]
+            x, *labels = batch
+            if (type(net).draw_noise, type(net).default_noise) == (ComposedVAE.draw_noise, Model.default_noise):
+                return [x, Noise(net.noise_shape(x), np.dtype(x.dtype).name), *labels]
+        with autograd.train_mode():  # as in recording: a denoising autoencoder corrupts
+            return net.call_inputs(*map(taken, batch))
+
+    def _bound_to(self, given: Sequence[Given], less_kl: bool) -> _Bound:
+        key = (
+            less_kl,
+            *((array.shape, array.dtype) if isinstance(array, nd.NDArray | Rows) else array for array in given),
+        )
         if key not in self._bound:
             if len(self._bound) == MOST_GRAPHS:
                 self._bound.pop(next(iter(self._bound)))
@@ -85,24 +116,41 @@ class _Bound:
     """A model's graph for batches of one shape, with the arrays that it reads and writes.
 
     With ``less_kl`` the KL is differentiated beside the loss, of which it takes some back.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the loss and its terms.
+    inputs : list of NDArray or None
+        What ``hybrid_forward`` was given in the last run.
     """
 
-    def __init__(self, net: Model, inputs: Sequence[nd.NDArray | None], less_kl: bool) -> None:
-        given = {f"input{i}": array for i, array in enumerate(inputs) if array is not None}
-        symbols = [sym.var(f"input{i}") if array is not None else None for i, array in enumerate(inputs)]
+    def __init__(self, net: Model, given: Sequence[Given], less_kl: bool) -> None:
+        self._places: dict[str, nd.NDArray] = {}
+        symbols: list[sym.Symbol | None] = []
+        noise: list[sym.Symbol] = []
+        for array in given:
+            if isinstance(array, Noise):
+                symbols.append(sym.random.normal(shape=array.shape, dtype=array.dtype))
+                noise = [sym.BlockGrad(symbols[-1])]
+            elif array is not None:
+                name = f"input{len(symbols)}"
+                symbols.append(sym.var(name))
+                self._places[name] = nd.empty(array.shape, array.context, array.dtype)
+            else:
+                symbols.append(None)
         loss, *values = HybridBlock.forward(net, *symbols)
         by_name = {"loss": loss} | dict(zip(net.output_names, values))
         self.names = [name for name in TERMS if name in by_name]
         read_once = sym.BlockGrad(sym.stack(*(by_name[name] for name in self.names)))
-        # What the loss does not need is left out, the reconstructions above all.
-        graph = sym.Group([read_once, loss, *([by_name["kl"]] if less_kl else [])])
+        # The noise comes first, as in a call: a layer may draw numbers of its own. What the loss does not need is
+        # left out, the reconstructions above all.
+        graph = sym.Group([*noise, read_once, loss, *([by_name["kl"]] if less_kl else [])])
 
         parameters = {parameter.name: parameter for parameter in net.collect_params().values()}
-        device = next(iter(given.values())).context
-        self._inputs = {name: nd.empty(array.shape, device, array.dtype) for name, array in given.items()}
         trained = {name: parameter for name, parameter in parameters.items() if parameter.grad_req != "null"}
         arguments = {
-            name: self._inputs[name] if name in self._inputs else parameters[name].data()
+            name: self._places[name] if name in self._places else parameters[name].data()
             for name in graph.list_arguments()
         }
         for name, parameter in trained.items():
@@ -110,24 +158,32 @@ class _Bound:
                 parameter.zero_grad()
         os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # else MXNet prints a line about every graph
         self._executor = graph.bind(
-            device,
+            next(iter(self._places.values())).context,
             arguments,
             args_grad={name: parameter.grad() for name, parameter in trained.items() if name in arguments},
             grad_req={name: "write" if name in trained else "null" for name in arguments},
             aux_states={name: parameters[name].data() for name in graph.list_auxiliary_states()},
         )
-        self._terms, loss, *kl = self._executor.outputs
+        outputs, n_noise = self._executor.outputs, len(noise)
+        self._terms = outputs[n_noise]
         # What is behind a BlockGrad needs a gradient as well, which is not looked at.
-        self._heads = [nd.zeros_like(self._terms), nd.ones_like(loss), *map(nd.zeros_like, kl)]
+        self._heads = [nd.zeros_like(output) for output in outputs]
+        self._heads[n_noise + 1][:] = 1  # of the loss
+        self._of_kl = self._heads[n_noise + 2 :]
+        self._handles = queued.handles(self._heads)
+        placed = iter(self._places.values())
+        self.inputs = [
+            None if array is None else outputs[0] if isinstance(array, Noise) else next(placed) for array in given
+        ]
 
-    def run(self, inputs: Sequence[nd.NDArray | None], less_kl: float) -> nd.NDArray:
-        for place, array in zip(self._inputs.values(), (array for array in inputs if array is not None)):
+    def run(self, given: Sequence[Given], less_kl: float) -> nd.NDArray:
+        arrays = (array for array in given if isinstance(array, nd.NDArray | Rows))
+        for array, place in zip(arrays, self._places.values()):
             array.copyto(place)
-        for of_kl in self._heads[2:]:
+        for of_kl in self._of_kl:
             of_kl[:] = -less_kl
-        self._executor.forward(is_train=True)
-        self._executor.backward(self._heads)
-        return self._terms.copy()  # the next run writes to the same place
+        queued.forward_and_backward(self._executor, len(self._heads), self._handles)
+        return queued.operation("_copy", self._terms)  # the next run writes to the same place
 
 
 def _state(net: Block) -> Any:

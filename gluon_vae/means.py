@@ -12,8 +12,9 @@ from mxnet import nd
 
 from . import distributed
 
-# Steps the host may run ahead of the device: enough to keep the device busy; without a limit the
-# batches of a whole epoch are cut, and held in memory, before the first one is used.
+# Steps that the device has before it when the host wakes up, and that the host then makes ready in one go: one after
+# each takes more than twice as long, with another thread's data in the caches. Without a limit the batches of a whole
+# epoch may be made, and held in memory, before the first one is used.
 LOOKAHEAD = 8
 
 
@@ -37,10 +38,12 @@ class Means:
         return f"{self._epoch}, step {self._step}"
 
     def add(self, names: Sequence[str], values: nd.NDArray) -> None:
-        """Take the terms of a step, (n_terms, batch); wait for those of a step before, if many are under way."""
+        """Take the terms of a step, (n_terms, batch); if many are under way, wait for a part of them and read it."""
         self._running.append((names, values))
-        if len(self._running) > LOOKAHEAD:
-            self._read_oldest()
+        if len(self._running) == 2 * LOOKAHEAD:
+            self._running[LOOKAHEAD - 1][1].wait_to_read()
+            for _ in range(LOOKAHEAD):
+                self._read_oldest()
 
     def over(self, n: int, workers: distributed.Alone) -> dict[str, float]:
         """Wait for all steps; return the means over ``n`` images, as ``train_loss`` and so on."""

@@ -18,6 +18,7 @@ from . import checks
 from .adam import trained_parameters
 from .arrays import batches
 from .feed import Feed
+from .rows import Rows, taken
 
 SCHEDULES = ("cosine", "constant")
 FINAL_FRACTION = 0.02  # of the learning rate, where the cosine ends
@@ -42,7 +43,7 @@ class Settings(TypedDict, total=False):
 class Step(NamedTuple):
     """A batch, x or x and y, the step size, and what the KL's own weight is multiplied by."""
 
-    batch: list[nd.NDArray]
+    batch: list[nd.NDArray | Rows]
     rate: float
     kl_weight: float
 
@@ -113,20 +114,20 @@ class Run:
         self.seed_epoch(epoch)
         for batch, done in data.epoch(self.seed, epoch) if isinstance(data, Feed) else self._cut(data, epoch):
             if self.binarize:
-                x = batch[0]
+                x = taken(batch[0])
                 batch[0] = nd.random.uniform(shape=x.shape, ctx=x.context, dtype=x.dtype) < x
             epochs_done = epoch - 1 + done
             yield Step(batch, self.rate(epochs_done / self.n_epochs), self.kl_weight(epochs_done))
 
-    def _cut(self, data: Sequence[nd.NDArray], epoch: int) -> Iterator[tuple[list[nd.NDArray], float]]:
+    def _cut(self, data: Sequence[nd.NDArray], epoch: int) -> Iterator[tuple[list[Rows], float]]:
         """Cut shuffled arrays into batches, each with the share of the epoch that lies behind."""
         n = len(data[0])
         order = np.random.default_rng([self.seed, epoch]).permutation(n)
         order = nd.from_numpy(order.astype(np.int32)).as_in_context(data[0].context)
         done = 0
-        for (rows,) in batches([order], self.batch_size):
-            yield [array.take(rows) for array in data], done / n
-            done += len(rows)
+        for batch in batches([Rows(array, order) for array in data], self.batch_size):
+            yield batch, done / n
+            done += len(batch[0])
 
 
 def best_epochs(test_losses: Sequence[float]) -> list[int]:

@@ -249,8 +249,8 @@ def _pass(
         n_images, inputs = len(batch[0]), workers.share(net, batch)
         if inputs:
             less_kl = (1 - kl_weight) * net.beta if kl_weight < 1 else 0.0
-            means.add(*gradient(*inputs, less_kl=less_kl))
-        workers.add_gradients(adam.gradients(), bool(inputs))
+            means.add(*gradient(inputs, less_kl=less_kl))
+        workers.add_gradients(adam, bool(inputs))
         if run.clip_norm is not None:
             adam.clip(run.clip_norm, n_images)
         adam.step(rate, n_images)

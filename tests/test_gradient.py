@@ -8,6 +8,7 @@ from gluon_vae import VAE, ComposedVAE, fit
 from gluon_vae.checkpoint import parameters_of
 from gluon_vae.contract import terms
 from gluon_vae.gradient import MOST_GRAPHS, Gradient
+from gluon_vae.rows import Rows
 
 import mxnet as mx
 from mxnet import autograd, nd
@@ -35,8 +36,8 @@ def test_gradients_and_terms_are_those_of_gluon(kind, options):
     first, second = inputs(net, grey_images()), inputs(net, grey_images()[::-1].copy())
     values, expected = gluons_way(net, second)
     gradient = Gradient(net)
-    gradient(*first)
-    names, read = gradient(*second)
+    gradient(first)
+    names, read = gradient(second)
     assert bound_graphs(gradient) == 1
     assert_equal(dict(zip(names, read.asnumpy())), values)
     assert_equal(gradients(net), expected)
@@ -52,7 +53,7 @@ def test_a_smaller_weight_of_the_kl_is_differentiated_in_a_graph_of_its_own(kind
             objective = loss - less_kl * net.kl
         objective.backward()
         expected = gradients(net)
-        names, read = gradient(*given, less_kl=less_kl)
+        names, read = gradient(given, less_kl=less_kl)
         np.testing.assert_array_equal(read[names.index("loss")].asnumpy(), loss.asnumpy())
         for name, values in gradients(net).items():
             tolerance = 1e-6 * np.abs(expected[name]).max()
@@ -60,26 +61,71 @@ def test_a_smaller_weight_of_the_kl_is_differentiated_in_a_graph_of_its_own(kind
     assert bound_graphs(gradient) == 2
 
 
+def as_rows(arrays):
+    """Return arrays as rows of larger ones, in which they stand backwards."""
+    order = nd.array(np.arange(len(arrays[0]))[::-1].copy(), dtype="int32")
+    return [Rows(array[::-1], order) for array in arrays]
+
+
+@pytest.mark.parametrize("given_as", [list, as_rows], ids=["arrays", "rows"])
 @pytest.mark.parametrize("kind", sorted(FAMILY))
-def test_noise_is_drawn_as_by_a_call_in_training(kind):
+def test_noise_is_drawn_as_by_a_call_in_training(kind, given_as):
     net = make(kind, "static")
-    x, y = nd.array(grey_images()), [nd.array(label, dtype="int32") for label in labels(net)]
+    batch = [nd.array(grey_images()), *(nd.array(label, dtype="int32") for label in labels(net))]
     mx.random.seed(3)
-    values, expected = gluons_way(net, [x, *y])
+    values, expected = gluons_way(net, batch)
+    _, after = gluons_way(net, batch)
+    gradient = Gradient(net)
     mx.random.seed(3)
-    names, read = Gradient(net)(x, *y)
+    names, read = gradient(given_as(batch))
+    assert_equal(dict(zip(names, read.asnumpy())), values)
+    assert_equal(gradients(net), expected)
+    gradient(given_as(batch))
+    assert_equal(gradients(net), after)
+    assert bound_graphs(gradient) == 1
+
+
+class OwnNoise(VAE):
+    def draw_noise(self, x):
+        return nd.full(self.noise_shape(x), 0.5)
+
+
+class OtherDefault(VAE):
+    def default_noise(self, x):
+        return nd.full(self.noise_shape(x), 0.5)
+
+
+class OwnInputs(VAE):
+    def call_inputs(self, x, *args):
+        x, _ = super().call_inputs(x, *args)
+        return [x, nd.full(self.noise_shape(x), 0.5)]
+
+
+@pytest.mark.parametrize("model", [OwnNoise, OtherDefault, OwnInputs])
+def test_a_model_with_noise_of_its_own_draws_it(model):
+    net = model(n_hidden=5, n_latent=2, n_output=64)
+    net.initialize()
+    net.hybridize(static_alloc=True, static_shape=True)
+    x = nd.array(grey_images())
+    values, expected = gluons_way(net, [x, nd.full((len(x), 2), 0.5)])
+    names, read = Gradient(net)(as_rows([x]))
     assert_equal(dict(zip(names, read.asnumpy())), values)
     assert_equal(gradients(net), expected)
 
 
-def test_what_the_last_batch_gave_is_kept_on_the_model():
-    net, gradient = make(mode="static"), Gradient(make(mode="static"))
-    given = inputs(net, grey_images())
-    net(*given)
-    gradient(*given)
+@pytest.mark.parametrize("given_as", [list, as_rows], ids=["arrays", "rows"])
+@pytest.mark.parametrize("kind", sorted(FAMILY))
+def test_what_the_last_batch_gave_is_kept_on_the_model(kind, given_as):
+    net, gradient = make(kind, "static"), Gradient(make(kind, "static"))
+    batch = [nd.array(grey_images()), *(nd.array(label, dtype="int32") for label in labels(net))]
+    mx.random.seed(3)
+    with autograd.train_mode():
+        net(*batch)
+    mx.random.seed(3)
+    gradient(given_as(batch))
     assert gradient._net.mu is None
     gradient.keep()
-    gradient(*inputs(net, 1 - grey_images()))  # which writes to the same places
+    gradient(given_as([1 - batch[0], *batch[1:]]))  # which writes to the same places
     for name in net.output_names:
         np.testing.assert_array_equal(getattr(gradient._net, name).asnumpy(), getattr(net, name).asnumpy())
 
@@ -102,7 +148,7 @@ def test_a_parameter_that_the_loss_does_not_depend_on_has_no_gradient():
     net.hybridize(static_alloc=True, static_shape=True)
     net.tint.grad()[:] = 7
     gradient = Gradient(net)
-    gradient(nd.array(grey_images()))
+    gradient([nd.array(grey_images())])
     assert bound_graphs(gradient) == 1
     assert not gradients(net)[net.tint.name].any()
     gradient.keep()
@@ -144,12 +190,12 @@ def test_layers_with_a_state_and_with_noise_of_their_own_are_trained_to_the_same
 def test_a_model_that_was_changed_between_two_epochs_is_trained_as_it_is_now(change):
     net = make(mode="static")
     gradient = Gradient(net)
-    gradient(*inputs(net, grey_images()))
+    gradient(inputs(net, grey_images()))
     mx.random.seed(5)
     change(net)
     gradient.settle()
     given = inputs(net, grey_images(), dtype=net.encoder[0].weight.dtype)
-    _, values = gradient(*given)
+    _, values = gradient(given)
     found = gradients(net)
     loss, expected = gluons_way(net, given)
     np.testing.assert_array_equal(values[0].asnumpy(), loss["loss"])
@@ -159,10 +205,10 @@ def test_a_model_that_was_changed_between_two_epochs_is_trained_as_it_is_now(cha
 def test_what_did_not_change_is_not_bound_again():
     net = make(mode="static")
     gradient = Gradient(net)
-    gradient(*inputs(net, grey_images()))
+    gradient(inputs(net, grey_images()))
     (graph,) = gradient._bound.values()
     gradient.settle()
-    gradient(*inputs(net, grey_images()))
+    gradient(inputs(net, grey_images()))
     assert list(gradient._bound.values()) == [graph]
 
 
@@ -170,7 +216,7 @@ def test_no_more_graphs_are_bound_than_a_few():
     net = make(mode="static")
     gradient = Gradient(net)
     for n in range(1, MOST_GRAPHS + 3):
-        _, values = gradient(nd.array(grey_images()[:n]))
+        _, values = gradient([nd.array(grey_images()[:n])])
         assert values.shape == (3, n)
     assert bound_graphs(gradient) == MOST_GRAPHS
 
@@ -178,7 +224,7 @@ def test_no_more_graphs_are_bound_than_a_few():
 @pytest.mark.parametrize("mode", ["imperative", "hybrid"])
 def test_a_model_that_is_not_static_is_called(mode):
     gradient = Gradient(make(mode=mode))
-    gradient(*inputs(gradient._net, grey_images()))
+    gradient(inputs(gradient._net, grey_images()))
     assert bound_graphs(gradient) == 0
     assert gradient._net.mu is not None
 
@@ -186,12 +232,12 @@ def test_a_model_that_is_not_static_is_called(mode):
 def test_a_model_with_a_hook_is_called():
     net, seen = make(mode="static"), []
     net.register_forward_hook(lambda net, inputs, output: seen.append(output.shape))
-    Gradient(net)(nd.array(grey_images()), *noise(net, nd.array(grey_images())))
+    Gradient(net)([nd.array(grey_images()), *noise(net, nd.array(grey_images()))])
     assert seen == [(7,)]
 
 
 def test_nothing_is_printed_about_graphs(capfd):
     net = make(mode="static")
-    Gradient(net)(*inputs(net, grey_images()))
+    Gradient(net)(inputs(net, grey_images()))
     nd.waitall()
     assert capfd.readouterr() == ("", "")
