@@ -10,7 +10,7 @@ import numpy as np
 
 import mxnet as mx
 from mxnet import nd, sym
-from mxnet.gluon import Block, Parameter
+from mxnet.gluon import Block, HybridBlock, Parameter
 
 Array = nd.NDArray | sym.Symbol  # what a model computes on: arrays in a call, symbols while it is traced
 
@@ -120,14 +120,38 @@ def in_batches(function: Callable[..., nd.NDArray], *inputs: nd.NDArray, cost_of
 
     ``cost_of`` is the block that the function calls, where the function is none itself.
     """
-    size = rows_per_call(cost_of or function, inputs)
-    if len(inputs[0]) <= size:
-        return to_numpy(function(*inputs))
-    outputs = [function(*batch) for batch in batches(inputs, size)]  # queued, not waited for
-    result = np.empty((len(inputs[0]), *outputs[0].shape[1:]), outputs[0].dtype)
-    # Queued as well: each part is copied once, as soon as it is computed.
+    first, *others = batches(inputs, rows_per_call(cost_of or function, inputs))
+    output = function(*first)
+    if not others:
+        return to_numpy(output)
+    result = np.empty((len(inputs[0]), *output.shape[1:]), output.dtype)
     shared = nd.from_numpy(result.view())
-    for output, (rows,) in zip(outputs, batches([shared], size)):
-        output.copyto(rows)
+    (rows,), *places = batches([shared], len(first[0]))
+    output.copyto(rows)
+    write = _writer(function, output, rows)
+    for batch, (rows,) in zip(others, places):  # queued, not waited for
+        write(batch, rows)
     shared.wait_to_read()
     return result
+
+
+def _writer(
+    function: Any, output: nd.NDArray, rows: nd.NDArray
+) -> Callable[[Sequence[nd.NDArray], nd.NDArray], nd.NDArray]:
+    """Return what queues a call whose result goes to an array like ``rows``: a block's graph itself writes there."""
+    is_graph = (
+        isinstance(function, HybridBlock)
+        and function._cached_op is not None
+        and (type(function).__call__, type(function).forward) == (Block.__call__, HybridBlock.forward)
+        and not (function._forward_hooks or function._forward_pre_hooks or function._callback)
+        and function._cached_graph[1].get_children() is not None  # else it gives back what it is given
+        and output.context == rows.context  # what a GPU computes has to be copied
+    )
+    if not is_graph:
+        return lambda batch, rows: function(*batch).copyto(rows)
+
+    def write(batch: Sequence[nd.NDArray], rows: nd.NDArray) -> nd.NDArray:
+        arguments = (batch[i] if is_input else i.data() for is_input, i in function._cached_op_args)
+        return function._cached_op(*arguments, out=rows)
+
+    return write

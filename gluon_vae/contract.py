@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
@@ -115,28 +115,55 @@ def checked(net: Block, x: Any, y: Any = None, part: str = "", *, missing: bool 
 
 def check_ready(net: Any) -> None:
     """Refuse what is no block, has no values yet, or has some that are not finite, which a ReLU would hide."""
-    if not isinstance(net, Block):
-        raise ValueError(f"net must be a Gluon block, got {type(net).__name__}")
-    if not is_initialized(net):
-        raise ValueError("net must have parameters: train it, load them, or call net.initialize()")
-    spoiled = not_finite(net)
-    if spoiled:
-        raise ValueError(f"net must have finite parameters, got NaN or infinity in {spoiled}")
+    _asked_if_ready(net)()
 
 
 def not_finite(net: Block) -> str | None:
     """Return the name of the first parameter with a value that is not finite; None if there is none."""
-    for name, parameter in net._collect_params_with_prefix().items():
-        is_float = np.dtype(parameter.dtype).kind == "f"
-        if is_float and parameter._data is not None and not is_finite(parameter.list_data()[0]):
-            return name
-    return None
+    return _asked_for_not_finite(net)()
 
 
 def inputs_of(net: Block, x: Any, y: Any = None, *, missing: bool = False) -> tuple[nd.NDArray, ...]:
     """Return what the model is called on, checked and on its device: (x,), or (x, y) where it takes labels."""
-    check_ready(net)
-    return to_device(net, *checked(net, x, y, missing=missing))
+    check = _asked_if_ready(net)
+    arrays = checked(net, x, y, missing=missing)
+    check()
+    return to_device(net, *arrays)
+
+
+def _asked_if_ready(net: Any) -> Callable[[], None]:
+    """Begin ``check_ready``; return what ends it. MXNet looks at the parameters while NumPy looks at the images."""
+    if not isinstance(net, Block):
+        raise ValueError(f"net must be a Gluon block, got {type(net).__name__}")
+    if not is_initialized(net):
+        raise ValueError("net must have parameters: train it, load them, or call net.initialize()")
+    answer = _asked_for_not_finite(net)
+
+    def check() -> None:
+        spoiled = answer()
+        if spoiled:
+            raise ValueError(f"net must have finite parameters, got NaN or infinity in {spoiled}")
+
+    return check
+
+
+def _asked_for_not_finite(net: Block) -> Callable[[], str | None]:
+    """Begin ``not_finite``; return what ends it."""
+    values: dict[str, nd.NDArray] = {}
+    alike: dict[Any, list[nd.NDArray]] = {}
+    for name, parameter in net._collect_params_with_prefix().items():
+        if np.dtype(parameter.dtype).kind == "f" and parameter._data is not None:
+            values[name] = parameter.list_data()[0]
+            alike.setdefault((parameter.dtype, parameter.list_ctx()[0]), []).append(values[name])
+    squares = [nd.multi_sum_sq(*arrays, num_arrays=len(arrays)) for arrays in alike.values()]
+
+    def answer() -> str | None:
+        if all(np.isfinite(sums.asnumpy()).all() for sums in squares):
+            return None
+        # The squares of some numbers are infinite, and they are not.
+        return next((name for name, array in values.items() if not is_finite(array)), None)
+
+    return answer
 
 
 def check_kl_weight(net: Block, *inputs: nd.NDArray) -> None:

@@ -20,6 +20,7 @@ from .arrays import to_device
 from .generator import moved_on
 from .latent import prior_draws
 from .losses import LOG_2PI
+from .rows import taken
 from .run import Run
 
 CHUNK = 200_000  # numbers that a density of a mixture keeps at once: they should fit into the processor's cache
@@ -170,7 +171,7 @@ def maximise_likelihood(block: HybridBlock, codes: np.ndarray, run: Run) -> None
         adam.settle()
         for (batch,), rate, _ in run.batches(data, epoch):
             with autograd.record():
-                loss = block(batch)
+                loss = block(taken(batch))
             loss.backward()
             adam.step(rate, len(batch))
         adam.check()

@@ -5,9 +5,11 @@ import pytest
 
 import gluon_vae
 from gluon_vae import arrays
+from gluon_vae.layers import conv_decoder
 
 import mxnet as mx
-from mxnet import nd
+from mxnet import autograd, gluon, nd
+from mxnet.gluon import nn
 
 X = np.random.default_rng(0).random((6, 12), dtype=np.float32)
 Y = np.arange(6)
@@ -110,3 +112,70 @@ def test_no_checkpoint_is_loaded_under_numpy_semantics(net, tmp_path):
         finally:
             mx.npx.reset_np()
         gluon_vae.load(path, given)  # as before
+
+
+class Called(gluon.HybridBlock):
+    """A block with a call of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Dense(4, in_units=3)
+
+    def hybrid_forward(self, F, x):
+        return self.layer(x)
+
+    def __call__(self, x):
+        return super().__call__(x) + 1
+
+
+BLOCKS = {
+    "dense": lambda: nn.Dense(4, in_units=3, activation="sigmoid"),
+    "convolution": lambda: conv_decoder(3, (1, 8, 8), (2, 4), 1, "relu"),
+    "its input": lambda: nn.HybridLambda(lambda F, x: x),
+    "a view of its input": lambda: nn.HybridLambda(lambda F, x: F.reshape(x, shape=(-1, 3, 1))),
+    "a copy of its input": lambda: nn.HybridLambda(lambda F, x: F.identity(x)),
+    "with a call": Called,
+}
+
+
+@pytest.mark.parametrize("flags", [None, {}, {"static_alloc": True, "static_shape": True}], ids=str)
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_many_rows_are_computed_as_a_few_are(kind, flags, monkeypatch):
+    # So that what is not written shows.
+    monkeypatch.setattr(arrays.np, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))
+    for device, n in ((mx.cpu(0), 2 * arrays.BATCH_SIZE + 7), (mx.cpu(1), 2 * arrays.BATCH_SIZE)):
+        mx.random.seed(0)
+        block = BLOCKS[kind]()
+        block.initialize(ctx=device)
+        if flags is not None:
+            block.hybridize(**flags)
+        x = nd.random.normal(shape=(n, 3), ctx=device)
+        given = x.asnumpy()
+        expected = np.concatenate([block(batch).asnumpy() for (batch,) in arrays.batches([x], arrays.BATCH_SIZE)])
+        with autograd.record():
+            np.testing.assert_array_equal(arrays.in_batches(block, x), expected)
+        found = arrays.in_batches(block, x)
+        np.testing.assert_array_equal(found, expected)
+        found += 1
+        np.testing.assert_array_equal(x.asnumpy(), given)
+
+
+def test_a_graph_writes_to_the_result_itself(monkeypatch):
+    block = nn.Dense(4, in_units=3)
+    block.initialize()
+    block.hybridize()
+    x = nd.random.normal(shape=(3 * arrays.BATCH_SIZE, 3))
+    expected = block(x).asnumpy()
+    copies, copyto = [], nd.NDArray.copyto
+    monkeypatch.setattr(nd.NDArray, "copyto", lambda *arguments: copies.append(1) or copyto(*arguments))
+    np.testing.assert_array_equal(arrays.in_batches(block, x), expected)
+    assert len(copies) == 1  # of the first batch, which tells how wide the result is
+
+
+def test_a_hook_sees_every_batch():
+    block, seen = nn.Dense(4, in_units=3), []
+    block.initialize()
+    block.hybridize()
+    block.register_forward_hook(lambda block, inputs, output: seen.append(output))
+    arrays.in_batches(block, nd.ones((2 * arrays.BATCH_SIZE + 1, 3)))
+    assert [len(output) for output in seen[-3:]] == [arrays.BATCH_SIZE, arrays.BATCH_SIZE, 1]

@@ -6,7 +6,7 @@ from conftest import N_LATENT, N_OUTPUT, every_model, labels, make, refused
 
 import gluon_vae
 from gluon_vae import encode, fit, generate, reconstruct
-from gluon_vae.contract import Contract, is_initialized
+from gluon_vae.contract import Contract, is_initialized, not_finite
 
 from mxnet import gluon, nd
 
@@ -87,3 +87,34 @@ def test_is_initialized_knows_deferred_parameters():
     assert not is_initialized(net)
     net.initialize()
     assert is_initialized(net)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_parameter_that_is_not_finite_is_found(value, dtype):
+    net = Squares()
+    net.initialize()
+    net.cast(dtype)
+    assert not_finite(net) is None
+    net.decoder.bias.data()[3] = value
+    assert not_finite(net) == "decoder.bias"
+    net.encoder.weight.data()[1, 2] = value
+    assert not_finite(net) == "encoder.weight"
+
+
+def test_numbers_whose_squares_overflow_are_finite():
+    net = Squares()
+    net.initialize()
+    net.decoder.weight.data()[:] = 1e30
+    assert not_finite(net) is None
+
+
+def test_parameters_of_two_dtypes_and_integers_are_looked_at():
+    net = Squares()
+    net.initialize()
+    net.decoder.cast("float64")
+    net.labels = net.params.get("labels", shape=(3,), dtype="int32", grad_req="null", init="zeros")
+    net.labels.initialize()
+    assert not_finite(net) is None
+    net.decoder.bias.data()[0] = np.nan
+    assert not_finite(net) == "decoder.bias"
