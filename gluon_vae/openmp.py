@@ -24,7 +24,7 @@ NEVER = "2000000000"
 def choose(arguments: Sequence[str]) -> None:
     """Set how many threads the command line computes with, unless the environment or the launcher does.
 
-    In batches of a hundred rows dense layers gain a seventh from a second thread that spins, nothing from one that
+    In batches of a hundred rows dense layers gain a fifth from a second thread that spins, nothing from one that
     sleeps, and lose tenfold where the machine has other work: at the end of each of some forty regions in a step one
     thread spins and waits for the other, which waits for a core. Convolutions gain from every core, and threads that
     sleep lose little there; so does what a trained model is asked for, a thousand rows at a time.
