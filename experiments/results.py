@@ -107,7 +107,6 @@ EXPERIMENTS = {
         "VAE 200-200 leaky, 50-D",
         _binarized("leaky"),
         240,
-        (0,),
         kl_warmup=30,
         binarized=True,
         initializer=mx.init.Xavier(),
@@ -177,12 +176,12 @@ def table(record: dict[str, Any]) -> str:
             f"{column('seconds').mean() / 60:.0f}",
         ]
         lines.append(f"| {' | '.join(map(str, cells))} |")
-        for one in runs.values():
-            if "log_likelihood" in one:
-                notes.append(
-                    f"{experiment.model}, binarized: −log p(x) by importance sampling with {one['draws']} draws "
-                    f"{-one['log_likelihood']:.2f} ± {one['log_likelihood_error']:.2f}."
-                )
+        if len(found := -column("log_likelihood")):
+            each = ", each" if len(found) > 1 else ""
+            notes.append(
+                f"{experiment.model}, binarized: −log p(x) by importance sampling with {column('draws').max()} draws "
+                f"{', '.join(f'{value:.2f}' for value in found)}{each} ± {column('log_likelihood_error').max():.2f}."
+            )
     return "\n".join([*lines, "", *notes]) + "\n"
 
 
