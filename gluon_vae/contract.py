@@ -151,17 +151,21 @@ def _asked_for_not_finite(net: Block) -> Callable[[], str | None]:
     """Begin ``not_finite``; return what ends it."""
     values: dict[str, nd.NDArray] = {}
     alike: dict[Any, list[nd.NDArray]] = {}
+    scalars: dict[str, nd.NDArray] = {}
     for name, parameter in net._collect_params_with_prefix().items():
         if np.dtype(parameter.dtype).kind == "f" and parameter._data is not None:
-            values[name] = parameter.list_data()[0]
-            alike.setdefault((parameter.dtype, parameter.list_ctx()[0]), []).append(values[name])
+            values[name] = array = parameter.list_data()[0]
+            if array.shape:
+                alike.setdefault((parameter.dtype, parameter.list_ctx()[0]), []).append(array)
+            else:  # which the operator does not take
+                scalars[name] = array
     squares = [nd.multi_sum_sq(*arrays, num_arrays=len(arrays)) for arrays in alike.values()]
 
     def answer() -> str | None:
-        if all(np.isfinite(sums.asnumpy()).all() for sums in squares):
-            return None
-        # The squares of some numbers are infinite, and they are not.
-        return next((name for name, array in values.items() if not is_finite(array)), None)
+        # Squares of numbers that are finite may not be: then each is looked at.
+        are_finite = all(np.isfinite(sums.asnumpy()).all() for sums in squares)
+        asked = scalars if are_finite else values
+        return next((name for name, array in asked.items() if not is_finite(array)), None)
 
     return answer
 

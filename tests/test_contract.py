@@ -8,6 +8,7 @@ import gluon_vae
 from gluon_vae import encode, fit, generate, reconstruct
 from gluon_vae.contract import Contract, is_initialized, not_finite
 
+import mxnet as mx
 from mxnet import gluon, nd
 
 
@@ -118,3 +119,13 @@ def test_parameters_of_two_dtypes_and_integers_are_looked_at():
     assert not_finite(net) is None
     net.decoder.bias.data()[0] = np.nan
     assert not_finite(net) == "decoder.bias"
+
+
+def test_a_scalar_that_is_not_finite_is_found():
+    with mx.util.np_shape(True):
+        net = Squares()
+        net.scale = net.params.get("scale", shape=(), init=mx.init.Constant(3))
+        net.initialize()
+        assert not_finite(net) is None
+        net.scale.set_data(nd.full((), np.nan))
+        assert not_finite(net) == "scale"
