@@ -29,7 +29,7 @@ class Noise(NamedTuple):
     """Standard normal numbers that a graph draws itself, as a VAE's ``draw_noise`` would."""
 
     shape: tuple[int, ...]
-    dtype: str
+    dtype: type[np.generic]
 
 
 Batch: TypeAlias = Sequence[nd.NDArray | Rows]
@@ -96,7 +96,7 @@ class Gradient:
                 return [*batch]
             x, *labels = batch
             if (type(net).draw_noise, type(net).default_noise) == (ComposedVAE.draw_noise, Model.default_noise):
-                return [x, Noise(net.noise_shape(x), np.dtype(x.dtype).name), *labels]
+                return [x, Noise(net.noise_shape(x), x.dtype), *labels]
         with autograd.train_mode():  # as in recording: a denoising autoencoder corrupts
             return net.call_inputs(*map(taken, batch))
 
@@ -126,19 +126,20 @@ class _Bound:
     """
 
     def __init__(self, net: Model, given: Sequence[Given], less_kl: bool) -> None:
-        self._places: dict[str, nd.NDArray] = {}
+        self.inputs: list[nd.NDArray | None] = []
         symbols: list[sym.Symbol | None] = []
         noise: list[sym.Symbol] = []
-        for array in given:
+        places: dict[str, nd.NDArray] = {}
+        for i, array in enumerate(given):
+            symbol = place = None
             if isinstance(array, Noise):
-                symbols.append(sym.random.normal(shape=array.shape, dtype=array.dtype))
-                noise = [sym.BlockGrad(symbols[-1])]
+                symbol = sym.random.normal(shape=array.shape, dtype=np.dtype(array.dtype).name)
+                noise = [sym.BlockGrad(symbol)]
             elif array is not None:
-                name = f"input{len(symbols)}"
-                symbols.append(sym.var(name))
-                self._places[name] = nd.empty(array.shape, array.context, array.dtype)
-            else:
-                symbols.append(None)
+                symbol = sym.var(f"input{i}")
+                place = places[symbol.name] = nd.empty(array.shape, array.context, array.dtype)
+            symbols.append(symbol)
+            self.inputs.append(place)
         loss, *values = HybridBlock.forward(net, *symbols)
         by_name = {"loss": loss} | dict(zip(net.output_names, values))
         self.names = [name for name in TERMS if name in by_name]
@@ -150,15 +151,14 @@ class _Bound:
         parameters = {parameter.name: parameter for parameter in net.collect_params().values()}
         trained = {name: parameter for name, parameter in parameters.items() if parameter.grad_req != "null"}
         arguments = {
-            name: self._places[name] if name in self._places else parameters[name].data()
-            for name in graph.list_arguments()
+            name: places[name] if name in places else parameters[name].data() for name in graph.list_arguments()
         }
         for name, parameter in trained.items():
             if name not in arguments:  # the loss does not depend on it, and nothing writes to its gradient
                 parameter.zero_grad()
         os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # else MXNet prints a line about every graph
         self._executor = graph.bind(
-            next(iter(self._places.values())).context,
+            next(iter(places.values())).context,
             arguments,
             args_grad={name: parameter.grad() for name, parameter in trained.items() if name in arguments},
             grad_req={name: "write" if name in trained else "null" for name in arguments},
@@ -171,18 +171,15 @@ class _Bound:
         self._heads[n_noise + 1][:] = 1  # of the loss
         self._of_kl = self._heads[n_noise + 2 :]
         self._handles = queued.handles(self._heads)
-        placed = iter(self._places.values())
-        self.inputs = [
-            None if array is None else outputs[0] if isinstance(array, Noise) else next(placed) for array in given
-        ]
+        self.inputs = [outputs[0] if isinstance(array, Noise) else place for array, place in zip(given, self.inputs)]
 
     def run(self, given: Sequence[Given], less_kl: float) -> nd.NDArray:
-        arrays = (array for array in given if isinstance(array, nd.NDArray | Rows))
-        for array, place in zip(arrays, self._places.values()):
-            array.copyto(place)
+        for array, place in zip(given, self.inputs):
+            if isinstance(array, nd.NDArray | Rows):
+                array.copyto(place)
         for of_kl in self._of_kl:
             of_kl[:] = -less_kl
-        queued.forward_and_backward(self._executor, len(self._heads), self._handles)
+        queued.forward_and_backward(self._executor, self._handles)
         return queued.operation("_copy", self._terms)  # the next run writes to the same place
 
 

@@ -16,7 +16,7 @@ from mxnet.executor import Executor
 
 Handles = ctypes.Array[NDArrayHandle]
 IN_TRAINING = 1
-NO_OUTPUTS = ctypes.POINTER(NDArrayHandle)
+Outputs = ctypes.POINTER(NDArrayHandle)
 
 
 def handles(arrays: Sequence[nd.NDArray]) -> Handles:
@@ -41,7 +41,7 @@ def operation(name: str, *inputs: nd.NDArray, out: nd.NDArray | None = None) -> 
         ``out``, or a new one.
     """
     n_outputs = ctypes.c_int(out is not None)
-    outputs = NO_OUTPUTS() if out is None else ctypes.pointer(out.handle)
+    outputs = Outputs() if out is None else ctypes.pointer(out.handle)
     storage_types = ctypes.POINTER(ctypes.c_int)()
     check_call(
         _LIB.MXImperativeInvokeEx(
@@ -59,10 +59,10 @@ def operation(name: str, *inputs: nd.NDArray, out: nd.NDArray | None = None) -> 
     return nd.NDArray(NDArrayHandle(outputs[0])) if out is None else out
 
 
-def forward_and_backward(executor: Executor, n_heads: int, heads: Handles) -> None:
+def forward_and_backward(executor: Executor, heads: Handles) -> None:
     """Queue a bound graph in training, and its gradients given those of its outputs."""
     check_call(_LIB.MXExecutorForward(executor.handle, IN_TRAINING))
-    check_call(_LIB.MXExecutorBackwardEx(executor.handle, n_heads, heads, IN_TRAINING))
+    check_call(_LIB.MXExecutorBackwardEx(executor.handle, len(heads), heads, IN_TRAINING))
 
 
 @cache
