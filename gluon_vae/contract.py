@@ -151,21 +151,18 @@ def _asked_for_not_finite(net: Block) -> Callable[[], str | None]:
     """Begin ``not_finite``; return what ends it."""
     values: dict[str, nd.NDArray] = {}
     alike: dict[Any, list[nd.NDArray]] = {}
-    scalars: dict[str, nd.NDArray] = {}
     for name, parameter in net._collect_params_with_prefix().items():
         if np.dtype(parameter.dtype).kind == "f" and parameter._data is not None:
             values[name] = array = parameter.list_data()[0]
-            if array.shape:
-                alike.setdefault((parameter.dtype, parameter.list_ctx()[0]), []).append(array)
-            else:  # which the operator does not take
-                scalars[name] = array
+            with_axes = array if array.shape else array.reshape((1,))  # the operator takes none without
+            alike.setdefault((parameter.dtype, parameter.list_ctx()[0]), []).append(with_axes)
     squares = [nd.multi_sum_sq(*arrays, num_arrays=len(arrays)) for arrays in alike.values()]
 
     def answer() -> str | None:
-        # Squares of numbers that are finite may not be: then each is looked at.
-        are_finite = all(np.isfinite(sums.asnumpy()).all() for sums in squares)
-        asked = scalars if are_finite else values
-        return next((name for name, array in asked.items() if not is_finite(array)), None)
+        if all(np.isfinite(sums.asnumpy()).all() for sums in squares):
+            return None
+        # Squares of numbers that are finite may not be: each is looked at.
+        return next((name for name, array in values.items() if not is_finite(array)), None)
 
     return answer
 
